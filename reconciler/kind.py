@@ -1,0 +1,214 @@
+"""The one interface an extension implements.
+
+A `Kind` says what authors may declare. It expands, purely, into `Primitive` things. A `Driver` (one
+folder, one entry point) contributes a stateless `Hand` per primitive kind. Nothing here knows a client.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, ClassVar, Generic, Protocol, TypeVar, runtime_checkable
+
+from reconciler.model import (
+    Change,
+    Condition,
+    Declared,
+    Json,
+    Mark,
+    Observed,
+    Ref,
+    Resource,
+    Target,
+)
+
+SpecT = TypeVar("SpecT")
+
+
+@dataclass(frozen=True, slots=True)
+class Primitive:
+    """One sort of real thing: what every back-end that serves it agrees on.
+
+    `immutable` names top-level spec keys that can't be changed in place: a change there is a replace,
+    in `replace_order`. `computed` are the attributes that the back-end gives (name → type, one of
+    string, integer, address, url). `marked` is atomic | name | part | natural, `listed` is full |
+    digest | each (what one bulk list shows), `rank` orders deletes of one pass where uses do not say.
+    `cadence` is how often the content is verified again, for kinds that have content.
+    """
+
+    name: str
+    immutable: frozenset[str] = frozenset()
+    replace_order: str = "create-first"
+    computed: Mapping[str, str] = field(default_factory=dict)
+    marked: str = "atomic"
+    listed: str = "full"
+    holds_data: bool = False
+    slow: bool = False
+    rank: int = 0
+    cadence: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What expansion may look at: all of it is data, none of it is a client.
+
+    `seen` holds what was observed, by the Ref of the object it belongs to (all targets). `could_hold`
+    answers whether a blind target could hold something of that object: True unless the target was
+    read, or the store proves that nothing of the object is there.
+    """
+
+    now: datetime
+    targets: Mapping[str, Target]
+    declared: Mapping[Ref, Declared]
+    seen: Mapping[Ref, tuple[Observed, ...]]
+    blind: Mapping[str, str]
+    could_hold: Callable[[Ref, str], bool]
+    facts: Mapping[str, Mapping[str, Json]] = field(default_factory=dict)
+
+    def of_kind(self, kind: str) -> tuple[Declared, ...]:
+        """All valid objects of one kind, sorted by Ref."""
+        return tuple(self.declared[ref] for ref in sorted(self.declared) if ref.kind == kind)
+
+
+class Kind(Generic[SpecT]):
+    """One sort of object that authors declare: a file in `kinds/` with a subclass and `KIND = ...()`.
+
+    `schemas/<name>.json` is the contract for authors; `spec` is the same as a frozen dataclass, whose
+    defaults fill in what the author left out. `parts` are the primitive kinds it expands into: its
+    own (same name) where the object is one primitive thing, none for configuration.
+    """
+
+    name: ClassVar[str]
+    grouped: ClassVar[bool]
+    spec: type[SpecT]
+    parts: ClassVar[tuple[Primitive, ...]] = ()
+
+    def references(self, declared: Declared) -> Iterable[tuple[str, Ref]]:
+        """The objects that this one names: (dotted path in the file, Ref). They must be declared."""
+        return ()
+
+    def targets(self, declared: Declared) -> Iterable[tuple[str, str]]:
+        """The targets that this one names: (dotted path in the file, target). They must be declared."""
+        return ()
+
+    def check(self, declared: Declared) -> Iterable[tuple[str, str, str]]:
+        """What a schema can't say: (dotted path, message, hint) per problem. Pure and offline."""
+        return ()
+
+    def check_together(self, declared: Collection[Declared]) -> Iterable[tuple[Declared, str, str, str]]:
+        """What only all objects of the kind together show: (object, dotted path, message, hint)."""
+        return ()
+
+    def natural_keys(self, declared: Declared) -> Iterable[str]:
+        """The back-end's own names under which things of this object may stand unmarked (for adopt)."""
+        return ()
+
+    def expand(self, declared: Declared, world: World) -> Iterable[Resource | Condition]:
+        """The primitive things that this object wants now; a Condition where it can't have them yet.
+
+        Pure. What it does not yield and what carries its mark is surplus and will be deleted; yield a
+        Condition with the word Blind when something unseen could be what is wanted.
+        """
+        raise NotImplementedError
+
+    def hold_removal(self, change: Change, world: World) -> Condition | None:
+        """Why this one thing must not be deleted or overwritten now (e.g. LastCopy); None: it may.
+
+        Asked when the plan is judged and again, with a fresh world, just before the write.
+        """
+        return None
+
+    def outputs(self, declared: Declared, parts: Collection[Observed]) -> Mapping[str, Json]:
+        """What the object gives its users once it stands."""
+        return {}
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What a reading wants to know: all that carries the owner's mark, and what stands at these keys.
+
+    `natural` are natural keys at which unmarked things are reported too (mark None).
+    """
+
+    owner: str
+    natural: frozenset[str] = frozenset()
+
+
+@runtime_checkable
+class Client(Protocol):
+    """An open connection to one target, used by one thread. A reader's writes raise `ReadOnly`."""
+
+    target: str
+
+    def close(self) -> None: ...
+
+
+ClientT = TypeVar("ClientT", contravariant=True)
+
+
+class Hand(Protocol[ClientT]):
+    """What a driver contributes per primitive kind. Stateless; the client is an argument.
+
+    Errors are those of `reconciler.errors`, translated in the driver's `client.py`.
+    """
+
+    def observe(self, client: ClientT, ask: Ask) -> Iterable[Observed]:
+        """List all that carries our mark, half-made things included. Complete, or an error: never less."""
+        ...
+
+    def verify(self, client: ClientT, thing: Observed) -> Observed:
+        """Read one listed thing deeply: what a list does not show (content, drift). Reads only."""
+        ...
+
+    def apply(self, client: ClientT, change: Change, mark: Mark) -> None:
+        """Create or update `change.want`, marked in the same call. Safe to run twice; does not wait."""
+        ...
+
+    def release(self, client: ClientT, change: Change) -> None:
+        """Take our mark off `change.have` and leave the thing. Released already is success."""
+        ...
+
+    def delete(self, client: ClientT, change: Change) -> None:
+        """Remove `change.have`. Gone already is success."""
+        ...
+
+
+class Places(Protocol):
+    """Where drivers that work on this machine keep things: relative settings are relative to `data`."""
+
+    @property
+    def data(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Driver:
+    """One back-end: how to connect, and a hand per primitive kind it serves.
+
+    `settings` is the JSON Schema (draft 2020-12) of the target's own settings. `reader` and `writer`
+    open a client; a reader must be enough for `plan` and can't write. `facts` reads capacities.
+    `hand` is asked for by primitive kind; None: not served.
+    """
+
+    name: str
+    settings: Mapping[str, Json]
+    reader: Callable[[Target, Places], Any]
+    writer: Callable[[Target, Places], Any]
+    hands: Mapping[str, Hand[Any]]
+    facts: Callable[[Any], Mapping[str, Json]] = lambda _client: {}
+    serves_every_kind: Hand[Any] | None = None
+
+    def hand(self, primitive: str) -> Hand[Any] | None:
+        return self.hands.get(primitive, self.serves_every_kind)
+
+
+__all__ = [
+    "Ask",
+    "Client",
+    "Driver",
+    "Hand",
+    "Kind",
+    "Places",
+    "Primitive",
+    "World",
+]
