@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, ClassVar, Generic, Protocol, TypeVar, runtime_checkable
 
+from reconciler.errors import Rejected
 from reconciler.model import (
     Change,
     Condition,
@@ -24,6 +25,7 @@ from reconciler.model import (
 )
 
 SpecT = TypeVar("SpecT")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,14 @@ class World:
     blind: Mapping[str, str]
     could_hold: Callable[[Ref, str], bool]
     facts: Mapping[str, Mapping[str, Json]] = field(default_factory=dict)
+    _made: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def once(self, name: str, make: Callable[[World], T]) -> T:
+        """What `make` derives from this world, worked out once. `name` is the module and the thing."""
+        if name not in self._made:
+            self._made[name] = make(self)
+        made: T = self._made[name]
+        return made
 
     def of_kind(self, kind: str) -> tuple[Declared, ...]:
         """All valid objects of one kind, sorted by Ref."""
@@ -187,7 +197,8 @@ class Driver:
 
     `settings` is the JSON Schema (draft 2020-12) of the target's own settings. `reader` and `writer`
     open a client; a reader must be enough for `plan` and can't write. `facts` reads capacities.
-    `hand` is asked for by primitive kind; None: not served.
+    `hand` is asked for by primitive kind; None: not served. `serves_every_kind` makes the hand of any
+    kind that `hands` does not name: a list has to know what it lists.
     """
 
     name: str
@@ -196,10 +207,21 @@ class Driver:
     writer: Callable[[Target, Places], Any]
     hands: Mapping[str, Hand[Any]]
     facts: Callable[[Any], Mapping[str, Json]] = lambda _client: {}
-    serves_every_kind: Hand[Any] | None = None
+    serves_every_kind: Callable[[str], Hand[Any]] | None = None
 
     def hand(self, primitive: str) -> Hand[Any] | None:
-        return self.hands.get(primitive, self.serves_every_kind)
+        """The hand for a primitive kind; None when this back-end does not serve it."""
+        hand = self.hands.get(primitive)
+        if hand is None and self.serves_every_kind is not None:
+            return self.serves_every_kind(primitive)
+        return hand
+
+    def serving(self, primitive: str) -> Hand[Any]:
+        """The hand for a primitive kind. Raises Rejected when this back-end does not serve it."""
+        hand = self.hand(primitive)
+        if hand is None:
+            raise Rejected(f"targets of type {self.name} do not serve {primitive}")
+        return hand
 
 
 __all__ = [

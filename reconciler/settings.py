@@ -43,7 +43,7 @@ class Freeze:
     name: str
     timezone: str
     reason: str = ""
-    first: str = ""  # `from:` in the file; ISO date
+    first: str = field(default="", metadata={"key": "from"})  # ISO date; `from` is a word of Python
     until: str = ""
     days: tuple[str, ...] = ()
     start: str = "00:00"

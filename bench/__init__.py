@@ -1,0 +1,1 @@
+"""The numbers to reach, measured through the command line: `python -m bench`."""

@@ -1,0 +1,212 @@
+"""The rows of the table: what is measured, how, and what is to be reached."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bench import faults
+from bench.command import Sample
+from bench.generate import BRANCH, Size
+from bench.ground import Ground
+
+SITES = 20
+TOUCHED = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """What is to be reached at most; None where it does not apply. `ratio` is a number of times."""
+
+    seconds: float | None = None
+    mib: float | None = None
+    calls: int | None = None
+    ratio: float | None = None
+    blocked: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What was measured. `ratios` compare pairs; `blocked` are healthy objects that were held up."""
+
+    objects: int
+    samples: list[Sample]
+    ratios: list[float] = field(default_factory=list)
+    blocked: int | None = None
+
+
+@dataclass(slots=True)
+class Field:
+    """The grounds of one bench, made when first asked for. `scale` shrinks every number of objects."""
+
+    folder: Path
+    repeat: int = 5
+    scale: float = 1.0
+    _grounds: dict[str, Ground] = field(default_factory=dict)
+
+    def times(self) -> Iterator[int]:
+        yield from range(self.repeat)
+
+    def objects(self, full: int) -> int:
+        return int(full * self.scale)
+
+    def ground(self, purpose: str, objects: int, copies: int = 1) -> Ground:
+        """A repository that nothing was applied from yet."""
+        name = f"{purpose}-{objects}-{copies}"
+        if name not in self._grounds:
+            size = Size(self.objects(objects), SITES, copies=copies)
+            self._grounds[name] = Ground(self.folder / name, size)
+        return self._grounds[name]
+
+    def converged(self, objects: int, copies: int = 1, purpose: str = "converged") -> Ground:
+        """A repository whose worlds are as it says; caches warm."""
+        known = f"{purpose}-{objects}-{copies}" in self._grounds
+        ground = self.ground(purpose, objects, copies)
+        if not known:
+            ground.converge()
+            ground.plan()
+        return ground
+
+
+def start(*words: str) -> Callable[[Field], Measured]:
+    def measure(place: Field) -> Measured:
+        ground = place.ground("validate", 10_000)
+        ground.reconciler(*words)
+        return Measured(0, [ground.reconciler(*words) for _ in place.times()])
+
+    return measure
+
+
+def plan_warm(place: Field) -> Measured:
+    ground = place.converged(10_000)
+    return Measured(ground.size.objects, [ground.plan() for _ in place.times()])
+
+
+def plan_cold(place: Field) -> Measured:
+    ground = place.converged(10_000)
+    samples = []
+    for _ in place.times():
+        ground.forget_cache()
+        samples.append(ground.plan())
+    return Measured(ground.size.objects, samples)
+
+
+def plan_parts(place: Field) -> Measured:
+    ground = place.converged(2_500, copies=4)
+    return Measured(ground.size.objects, [ground.plan() for _ in place.times()])
+
+
+def validate_cold(place: Field) -> Measured:
+    ground = place.ground("validate", 10_000)
+    samples = []
+    for _ in place.times():
+        ground.forget_cache()
+        samples.append(ground.validate())
+    return Measured(ground.size.objects, samples)
+
+
+def validate_merge(*words: str) -> Callable[[Field], Measured]:
+    """A branch with five files that no run has seen, on top of a main branch that one has."""
+
+    def measure(place: Field) -> Measured:
+        ground = place.ground("validate", 10_000)
+        ground.validate()
+        paths = ground.tracked("software")
+        samples = []
+        for number in place.times():
+            touched = paths[number :: len(paths) // TOUCHED][:TOUCHED]
+            note = f"merge request {number} {' '.join(words)}"
+            texts = {path: retagged((ground.repository / path).read_text(), note) for path in touched}
+            ground.commit(texts, note, branch="merge-request")
+            samples.append(ground.validate(*words))
+            ground.commit_back(BRANCH)
+        return Measured(ground.size.objects, samples)
+
+    return measure
+
+
+def retagged(text: str, note: str) -> str:
+    """The same upload with another tarball."""
+    fresh = hashlib.sha256(f"{note}{text}".encode()).hexdigest()
+    return re.sub(r"sha256: \w+", f"sha256: {fresh}", text)
+
+
+def create(place: Field) -> Measured:
+    ground = place.ground("create", 1_000)
+    return Measured(ground.size.objects, [created(ground) for _ in place.times()])
+
+
+def created(ground: Ground) -> Sample:
+    """From nothing to all: no worlds, no store; what was parsed before is known."""
+    ground.validate()
+    ground.forget_worlds()
+    ground.forget_store()
+    sample = ground.apply()
+    size = ground.size
+    made, wanted = len(ground.things()), size.objects * size.copies + size.sites
+    if made != wanted:
+        raise AssertionError(f"{made} things were made, {wanted} were wanted")
+    return sample
+
+
+def growth_plan(place: Field) -> Measured:
+    small, large = place.converged(1_000), place.converged(10_000)
+    return _growth([(small.plan(), large.plan()) for _ in place.times()], large)
+
+
+def growth_create(place: Field) -> Measured:
+    small, large = place.ground("create", 1_000), place.ground("create", 10_000)
+    return _growth([(created(small), created(large)) for _ in place.times()], large)
+
+
+def _growth(pairs: list[tuple[Sample, Sample]], large: Ground) -> Measured:
+    ratios = [great.seconds / little.seconds for little, great in pairs]
+    return Measured(large.size.objects, [great for _, great in pairs], ratios)
+
+
+def healthy(place: Field) -> Measured:
+    """Pairs of passes over the same 300 changes: everything well, and a hanging site with failing objects."""
+    calm = place.converged(10_000, purpose="calm")
+    stormy = place.converged(10_000, purpose="stormy")
+    found = faults.compare(calm, stormy, place.repeat, int(300 * place.scale), retagged)
+    return Measured(calm.size.objects, found.samples, found.ratios, found.blocked)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the table."""
+
+    name: str
+    title: str
+    goal: Goal
+    measure: Callable[[Field], Measured]
+
+
+_QUIET = Goal(seconds=1.5, mib=150, calls=300)
+ROWS = (
+    Row("start-version", "reconciler --version", Goal(0.15), start("--version")),
+    Row("start-help", "reconciler --help", Goal(0.15), start("--help")),
+    Row("validate-cold", "validate, 10,000 files, cold", Goal(3.0), validate_cold),
+    Row("validate-merge", "validate, 5 of 10,000 changed, warm", Goal(1.0), validate_merge()),
+    Row(
+        "validate-against",
+        "validate --against main, 5 of 10,000 changed, warm",
+        Goal(1.0),
+        validate_merge("--against", BRANCH),
+    ),
+    Row("create-1000", "create 1,000 objects on 20 sites", Goal(10.0), create),
+    Row("plan-warm", "quiet plan, 10,000 objects, warm", _QUIET, plan_warm),
+    Row("plan-cold", "quiet plan, 10,000 objects, nothing cached", Goal(4.0), plan_cold),
+    Row("plan-parts", "quiet plan, 2,500 objects of four parts, warm", _QUIET, plan_parts),
+    Row("growth-plan", "quiet plan, 10,000 against 1,000 objects", Goal(ratio=11.0), growth_plan),
+    Row("growth-create", "create 10,000 against 1,000 objects", Goal(ratio=11.0), growth_create),
+    Row(
+        "healthy",
+        "300 healthy changes beside a hanging site and 30 % failing",
+        Goal(ratio=1.1, blocked=0),
+        healthy,
+    ),
+)

@@ -1,0 +1,106 @@
+"""What a person has seen and said yes to: `--approve DIGEST` and `--plan FILE`.
+
+An approval is bound to digests of changes. A FILE is never an authority: the plan is derived anew,
+and what the file shows must still be what would be done, or the run refuses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from reconciler.errors import Stale, UsageError
+from reconciler.model import Change, Plan
+from reconciler.stages.judge import NEVER_APPROVED
+
+SHORTEST = 8  # hex digits of a digest that a person may type
+
+
+@dataclass(frozen=True, slots=True)
+class Consent:
+    """`approved` holds are released; only `allowed` changes are applied (None: all that are open)."""
+
+    approved: frozenset[str] = frozenset()
+    allowed: frozenset[str] | None = None
+
+    def allows(self, change: Change) -> bool:
+        return self.allowed is None or change.digest in self.allowed
+
+
+def consent(
+    plan: Plan,
+    approve: Iterable[str],
+    plan_file: Mapping[str, Any] | None,
+    present: frozenset[tuple[str, str]] = frozenset(),
+) -> Consent:
+    """What this run may do. Raises Stale when what was seen is not what would be done now."""
+    approve = tuple(approve)
+    if plan_file is not None:
+        return _from_file(plan, plan_file, approve, present)
+    if not approve:
+        return Consent()
+    found = frozenset(digest for said in approve for digest in _approved(plan, said))
+    return Consent(found, found)
+
+
+def _approved(plan: Plan, said: str) -> Iterable[str]:
+    """The digests of the changes that one DIGEST names: a plan's, a hold group's, or a change's."""
+    if _matches(plan.digest, said):
+        return [change.digest for change in plan.changes]
+    for bucket, digest in plan.buckets().items():
+        if _matches(digest, said):
+            return [change.digest for change in plan.held if change.hold and change.hold.bucket == bucket]
+    changes = [change for change in plan.changes if _matches(change.digest, said)]
+    if not changes:
+        raise Stale(
+            f"nothing in the plan has the digest {said}", hint="plan again and approve what it shows now"
+        )
+    _refuse_final(changes)
+    return [change.digest for change in changes]
+
+
+def _matches(digest: str, said: str) -> bool:
+    if said.startswith("intent:"):
+        raise UsageError("an intent digest can't be approved", hint="approve the digest of a live plan")
+    wanted = said if said.startswith("sha256:") else f"sha256:{said}"
+    return len(wanted) >= len("sha256:") + SHORTEST and digest.startswith(wanted)
+
+
+def _refuse_final(changes: Iterable[Change]) -> None:
+    for change in changes:
+        if change.hold and change.hold.reason in NEVER_APPROVED:
+            raise UsageError(
+                f"{change.ref} is held ({change.hold.reason}) and can't be approved", hint=change.hold.message
+            )
+
+
+def _from_file(
+    plan: Plan, plan_file: Mapping[str, Any], approve: tuple[str, ...], present: frozenset[tuple[str, str]]
+) -> Consent:
+    if plan_file.get("schemaVersion") != 1 or "changes" not in plan_file:
+        raise UsageError(
+            "this is not a plan of version 1", hint="make one with: reconciler plan --format json --out FILE"
+        )
+    if str(plan_file.get("digest", "")).startswith("intent:"):
+        raise UsageError("this plan was made from git alone (--against) and can't be applied")
+    shown = {entry["digest"]: entry for entry in plan_file["changes"]}
+    current = {change.digest for change in plan.changes}
+    stale = sorted(
+        entry["ref"]
+        for digest, entry in shown.items()
+        if digest not in current and not in_effect(entry, plan, present)
+    )
+    if stale:
+        names = ", ".join(stale[:5]) + (f" and {len(stale) - 5} more" if len(stale) > 5 else "")
+        raise Stale(f"the plan is stale: not what would be done now: {names}", hint="plan again")
+    approved = frozenset(digest for said in approve for digest in _approved(plan, said)) & shown.keys()
+    return Consent(frozenset(approved), frozenset(shown))
+
+
+def in_effect(entry: Mapping[str, Any], plan: Plan, present: frozenset[tuple[str, str]]) -> bool:
+    """Has what a shown change would do been done already (or is it under way)?"""
+    key = (entry["ref"], entry["target"])
+    if any((str(change.ref), change.target) == key for change in plan.changes):
+        return False
+    return (key not in present) if entry["action"] == "delete" else (key in present)

@@ -1,0 +1,75 @@
+"""What must not go: last copies; and whether the lifetime of a rule is over. Pure; for expand and judge."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator
+from datetime import UTC, datetime
+
+from reconciler.kind import World
+from reconciler.model import Condition, Declared, Observed, State, Word
+from reconciler.placement.copies import Placed, element_of, is_good, place, replicas_of
+from reconciler.units import duration
+
+
+def is_over(declared: Declared, world: World) -> bool:
+    """Has the lifetime of a rule passed since its oldest copy was made? Without a copy it has not begun."""
+    lifetime = declared.spec.get("lifetime")
+    oldest = oldest_of(replicas_of(declared, world)) if lifetime else None
+    if oldest is None:
+        return False
+    begun = datetime.fromisoformat(oldest.since)
+    return world.now - (begun if begun.tzinfo else begun.replace(tzinfo=UTC)) > duration(
+        declared.spec["lifetime"]
+    )
+
+
+def oldest_of(replicas: Iterable[Observed]) -> Observed | None:
+    """The replica that was made first; half-made ones do not count."""
+    dated = [replica for replica in replicas if replica.since and replica.reason != "Partial"]
+    return min(dated, key=lambda replica: (replica.since, replica.ref), default=None)
+
+
+def disagreement(declared: Declared, placed: Placed) -> Iterator[Condition]:
+    """Copies of one data set have one content; first copies made at once from a changing source may not."""
+    ready = {name: copy for name, copy in placed.copies.items() if copy.state is State.READY}
+    told = {
+        name: ready[name].attributes["manifest"]
+        for name in sorted(ready)
+        if "manifest" in ready[name].attributes
+    }
+    if len(set(told.values())) > 1:
+        which = ", ".join(f"{name} {digest[:19]}" for name, digest in told.items())
+        message = f"its copies differ in content ({which}); remove the wrong ones by hand"
+        yield Condition(declared.ref, Word.FAILED, "CopiesDiffer", message, "author")
+
+
+def last_copy(rule: Declared, have: Observed, needed: int, world: World) -> Condition | None:
+    """HELD LastCopy unless `needed` good copies of a rule stay besides this one. Unseen is never good."""
+    staying = _staying(rule, world)
+    others = [copy for copy in replicas_of(rule, world) if element_of(copy.ref) in staying]
+    good = sum(1 for copy in others if _replaces(copy, have) and is_good(copy, rule.spec, world.now))
+    if good >= needed:
+        return None
+    message = (
+        f"{good} other good copies of {rule.spec['dataset']} stay for {rule.ref}; {needed} are needed first"
+    )
+    return Condition(have.ref, Word.HELD, "LastCopy", message, "time")
+
+
+def _staying(rule: Declared, world: World) -> Collection[str]:
+    """The elements on which copies of a rule are to stay."""
+    if is_over(rule, world):
+        oldest = oldest_of(replicas_of(rule, world))
+        return {element_of(oldest.ref)} if oldest else set()
+    try:
+        return place(rule, world).choice.chosen
+    except ValueError:  # `check` says so; nothing of such a rule goes
+        return ()
+
+
+def _replaces(copy: Observed, have: Observed) -> bool:
+    """Is this another copy of the same content?"""
+    if (copy.target, copy.uid) == (have.target, have.uid):
+        return False
+    mine, other = have.attributes.get("manifest"), copy.attributes.get("manifest")
+    return not mine or not other or mine == other

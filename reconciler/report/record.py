@@ -1,0 +1,111 @@
+"""Record → text: what one run did, what failed and who must act, what it left for later."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from reconciler.errors import Problem
+from reconciler.model import Condition, Outcome, Plan, Record, Ref, Result, Word
+from reconciler.report import words
+from reconciler.report.style import PLAIN, Style
+from reconciler.report.text import (
+    blind_lines,
+    change_lines,
+    held_lines,
+    invalid_lines,
+    total_line,
+    unready_lines,
+)
+
+_TITLES: Final = (
+    (Result.APPLIED, "Applied"),
+    (Result.FAILED, "Failed"),
+    (Result.WAITING, "Waiting"),
+)
+
+
+def record_text(
+    record: Record, left: Plan, *, invalid: tuple[Problem, ...] = (), style: Style = PLAIN
+) -> str:
+    """What one run did. `left` is the plan of its last look: what it did not do, held or not."""
+    lines = [line for result, title in _TITLES for line in _outcomes(record, result, title, style)]
+    lines += [
+        *held_lines(left, style),
+        *_untouched(record, left, style),
+        *blind_lines(record.blind, style),
+        *invalid_lines(invalid, style),
+        *unready_lines(_others(record, left), style),
+    ]
+    return "\n".join([*lines, _last_line(record, left, style, anything=bool(lines))]) + "\n"
+
+
+def results(record: Record) -> Counter[str]:
+    """How many outcomes of each result there are."""
+    return Counter(str(outcome.result) for outcome in record.outcomes)
+
+
+def _outcomes(record: Record, result: Result, title: str, style: Style) -> Iterator[str]:
+    found = [outcome for outcome in record.outcomes if outcome.result is result]
+    if not found:
+        return
+    yield style.bold(f"{title} ({words.number(len(found))})")
+    for outcome in found:
+        yield from _outcome_lines(outcome, style)
+    yield ""
+
+
+def _outcome_lines(outcome: Outcome, style: Style) -> Iterator[str]:
+    yield from change_lines(outcome.change, style)
+    if outcome.result is not Result.APPLIED and outcome.reason:
+        message = f": {words.plain(outcome.message)}" if outcome.message else ""
+        colour = "red" if outcome.result is Result.FAILED else "yellow"
+        yield "      " + style.paint(words.plain(outcome.reason), colour) + message
+    if outcome.blocked_by:
+        yield "      waits for " + ", ".join(words.plain(str(ref)) for ref in outcome.blocked_by[:5])
+    if outcome.result is Result.FAILED and outcome.who:
+        yield f"      must act: {words.plain(outcome.who)}"
+
+
+def _untouched(record: Record, left: Plan, style: Style) -> Iterator[str]:
+    """Open changes that this run was not asked to apply (`--plan`, `--approve`, `--only`)."""
+    tried = {outcome.change.digest for outcome in record.outcomes}
+    count = sum(change.digest not in tried for change in left.open)
+    if count:
+        yield style.dim(f"{words.counted(count, 'other change')} not applied by this run: reconciler plan")
+        yield ""
+
+
+def _others(record: Record, left: Plan) -> list[Condition]:
+    """The conditions that nothing else speaks about; what was applied and still builds is shown."""
+    told = {outcome.change.ref for outcome in record.outcomes if outcome.result is not Result.APPLIED}
+    told |= {change.ref for change in left.held}
+    told |= {ref.object for ref in told}
+    return [record.conditions[ref] for ref in sorted(record.conditions) if ref not in told]
+
+
+def _last_line(record: Record, left: Plan, style: Style, *, anything: bool) -> str:
+    """Counts, seconds and digest; a quiet run says that it was."""
+    seconds = f"{(record.finished - record.started).total_seconds():.1f} s"
+    objects = len(words.objects(record.conditions))
+    if not record.outcomes and not anything:
+        verb = "is" if objects == 1 else "are"
+        declared = words.counted(objects, "object")
+        return style.paint("Nothing to do:", "green") + f" {declared} {verb} as declared · {seconds}"
+    said = result_words(record, left)
+    return total_line(f"{said or 'nothing changed'} · {seconds}", record.digest, style)
+
+
+def result_words(record: Record, left: Plan) -> str:
+    """`3 applied, 1 failed, 2 held, 1 object still progressing`; empty when there is none of it."""
+    counts = results(record)
+    said = [f"{counts[result]:,} {result.lower()}" for result, _title in _TITLES if counts[result]]
+    said += [f"{len(left.held):,} held"] if left.held else []
+    said += [_progressing(record.conditions)] if _progressing(record.conditions) else []
+    return ", ".join(said)
+
+
+def _progressing(conditions: Mapping[Ref, Condition]) -> str:
+    count = sum(parts[0].word is Word.PROGRESSING for parts in words.objects(conditions).values())
+    return f"{words.counted(count, 'object')} still progressing" if count else ""

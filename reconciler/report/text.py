@@ -1,0 +1,259 @@
+"""Plan → text for a terminal: what changes first, then what is held, then what can't go on, then one line.
+
+Made to be read late at night: the symbol says what happens, the line below why and where it was
+written; the last line counts it all and names the digest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final, TypeAlias
+
+from reconciler.errors import Problem
+from reconciler.model import ABSENT, Action, Change, Condition, FieldChange, Hold, Plan, Ref, Word
+from reconciler.report import words
+from reconciler.report.style import PLAIN, Style
+
+_COLOURS: Final[Mapping[str, str]] = {
+    Action.CREATE: "green",
+    Action.UPDATE: "yellow",
+    Action.REPLACE: "magenta",
+    Action.DELETE: "red",
+}
+WORD_COLOURS: Final[Mapping[str, str]] = {
+    Word.FAILED: "red",
+    Word.HELD: "magenta",
+    Word.BLIND: "yellow",
+    Word.WAITING: "yellow",
+    Word.PROGRESSING: "cyan",
+    Word.SUSPENDED: "blue",
+    Word.READY: "green",
+}
+_SHOWN: Final = 20  # of a list that `status` shows whole
+
+# why, the digest that `--approve` takes, which changes
+HoldGroup: TypeAlias = tuple[Hold, str, tuple[Change, ...]]
+
+# Holds that no approval releases: what to do instead. The same reasons as `judge.NEVER_APPROVED`.
+REMEDIES: Final[Mapping[str, str]] = {
+    "BlindBucket": "plan again when the target can be read",
+    "InUse": "remove what still uses it first",
+    "LastCopy": "wait until enough other copies are read and verified, then plan again",
+    "Locked": "take `metadata.locked` off in one commit, apply, and remove it in the next",
+    "ProviderInUse": "bring the file back with `spec.status: removed`, apply, then remove the file",
+}
+
+
+def plan_text(
+    plan: Plan,
+    conditions: Mapping[Ref, Condition],
+    objects: int,
+    *,
+    invalid: tuple[Problem, ...] = (),
+    style: Style = PLAIN,
+) -> str:
+    """The whole plan as text; quiet is one line. `conditions` may leave out what is Ready."""
+    sections = [
+        *_changes("Changes", plan.open, style),
+        *held_lines(plan, style),
+        *blind_lines(plan.blind, style),
+        *invalid_lines(invalid, style),
+        *unready_lines(_unplanned(plan, conditions), style),
+    ]
+    return "\n".join([*sections, *_last_lines(plan, objects, style, anything=bool(sections))]) + "\n"
+
+
+def _last_lines(plan: Plan, objects: int, style: Style, *, anything: bool) -> Iterator[str]:
+    declared = words.counted(objects, "object")
+    if plan.changes:
+        yield total_line(words.summary(words.tally(plan.changes)), plan.digest, style)
+    elif anything:
+        yield (
+            style.bold("Nothing to change now.") + f" {declared} looked at; see above for what is not Ready."
+        )
+    else:
+        verb = "is" if objects == 1 else "are"
+        yield style.paint("Nothing to do:", "green") + f" {declared} {verb} as declared."
+
+
+def total_line(said: str, digest: str, style: Style) -> str:
+    """The last line: counts and digest; the digest goes to a line of its own where both have no room."""
+    if len(said) + len(digest) + len(" · digest ") > style.width:
+        return f"{style.bold(said)}\ndigest {digest}"
+    return f"{style.bold(said)} · digest {digest}"
+
+
+def _changes(title: str, changes: tuple[Change, ...], style: Style) -> Iterator[str]:
+    if not changes:
+        return
+    yield style.bold(f"{title} ({words.number(len(changes))})")
+    for change in changes:
+        yield from change_lines(change, style)
+    yield ""
+
+
+def change_lines(change: Change, style: Style, indent: str = "  ") -> Iterator[str]:
+    """One change: symbol, Ref and target; why and where from; then its fields."""
+    yield _headline(change, style, indent)
+    where = f" · {words.plain(str(change.source))}" if change.source.path else ""
+    yield indent + "    " + style.dim(words.reason(change.reason) + _order(change) + where)
+    yield from _field_lines(change, style, indent + "    ")
+
+
+def _headline(change: Change, style: Style, indent: str) -> str:
+    """The target stands at the right edge where there is room, so that places line up."""
+    colour = _COLOURS[change.action]
+    ref, target = words.plain(str(change.ref)), words.plain(change.target)
+    taken = len(indent) + 2 + len(ref) + len(target)
+    gap = max(style.width - taken, 2) if style.width - taken < 60 else 60
+    symbol = style.paint(words.SYMBOLS[change.action], colour, "bold")
+    return f"{indent}{symbol} {style.paint(ref, colour)}{' ' * gap}{target}"
+
+
+def _order(change: Change) -> str:
+    if change.release:
+        return ", our mark is taken off and the thing stays"
+    return f", {change.order.replace('-', ' ')}" if change.order else ""
+
+
+def _field_lines(change: Change, style: Style, indent: str) -> Iterator[str]:
+    """`path: have → want`; a create has only what is wanted, a delete shows no fields."""
+    if change.action is Action.DELETE:
+        return
+    for entry in change.fields:
+        yield indent + field_text(entry, style.width - len(indent), creates=change.action is Action.CREATE)
+
+
+def field_text(entry: FieldChange, width: int, *, creates: bool) -> str:
+    """One field on one line of at most about `width` columns; long values lose their middle."""
+    path = words.shorten(words.plain(entry.path), max(width // 2, 20))
+    room = max(width - len(path) - 2, 20)
+    if creates and entry.have is ABSENT:
+        return f"{path}: {words.shorten(words.value(entry.want), room)}"
+    have, want = words.both(entry.have, entry.want)
+    half = (room - 3) // 2
+    left = max(half, room - 3 - len(want))
+    return f"{path}: {words.shorten(have, left)} → {words.shorten(want, max(half, room - 3 - len(have)))}"
+
+
+def held_lines(plan: Plan, style: Style) -> Iterator[str]:
+    """One paragraph per hold group: why, what, and the exact command that releases it."""
+    groups = hold_groups(plan)
+    if not groups:
+        return
+    yield style.bold(f"Held for a person ({words.number(len(plan.held))})")
+    for hold, digest, changes in groups:
+        yield f"  {style.paint(words.plain(hold_title(hold)), 'magenta', 'bold')}"
+        yield f"    {words.plain(hold.message)}"
+        yield from _held_changes(changes, style)
+        verb = "release" if digest else "to do"
+        yield f"    {verb}: {style.bold(release(hold, digest))}"
+        yield ""
+
+
+def _held_changes(changes: tuple[Change, ...], style: Style) -> Iterator[str]:
+    """Deletes that share one reason say it once: lists of removals are long when it matters most."""
+    reasons = {(change.action, change.reason, change.release) for change in changes}
+    if reasons == {(Action.DELETE, changes[0].reason, False)}:
+        yield f"    {style.dim(words.reason(changes[0].reason))}"
+        yield from (_headline(change, style, "    ") for change in changes)
+        return
+    for change in changes:
+        yield from change_lines(change, style, "    ")
+
+
+def hold_title(hold: Hold) -> str:
+    """`RemovalBudget group cms`: a bucket that begins with its reason is not said twice."""
+    if not hold.bucket or hold.bucket.startswith(hold.reason):
+        return hold.bucket or hold.reason
+    return f"{hold.reason}, {hold.bucket}"
+
+
+def hold_groups(plan: Plan) -> list[HoldGroup]:
+    """The held changes as they are released; without a digest where no approval releases them."""
+    buckets = plan.buckets()
+    grouped: dict[tuple[str, str, str], list[Change]] = {}
+    for change in plan.held:
+        if change.hold:
+            grouped.setdefault(_hold_key(change, change.hold), []).append(change)
+    return [
+        (hold, _hold_digest(hold, buckets, changes), tuple(changes))
+        for _key, changes in sorted(grouped.items())
+        for hold in [changes[0].hold]
+        if hold
+    ]
+
+
+def _hold_key(change: Change, hold: Hold) -> tuple[str, str, str]:
+    """What is shown together: a bucket, what needs the same remedy for the same reason, or one change."""
+    if hold.reason in REMEDIES:
+        return hold.reason, "", hold.message
+    return hold.reason, hold.bucket, "" if hold.bucket else change.digest
+
+
+def _hold_digest(hold: Hold, buckets: Mapping[str, str], changes: list[Change]) -> str:
+    if hold.reason in REMEDIES:
+        return ""
+    return buckets[hold.bucket] if hold.bucket else changes[0].digest
+
+
+def release(hold: Hold, digest: str) -> str:
+    """What releases a hold: a command, or what must be done where approval is not enough."""
+    return REMEDIES.get(hold.reason, f"reconciler apply --approve {digest}")
+
+
+def blind_lines(blind: Mapping[str, str], style: Style) -> Iterator[str]:
+    """The targets that could not be read; nothing of theirs changes."""
+    if not blind:
+        return
+    yield style.bold(f"Could not be read ({len(blind)}); nothing there is touched")
+    for target in sorted(blind):
+        yield f"  {style.paint('?', 'yellow', 'bold')} {words.plain(target)}: {words.plain(blind[target])}"
+    yield ""
+
+
+def invalid_lines(invalid: tuple[Problem, ...], style: Style) -> Iterator[str]:
+    """What is wrong in the repository; those objects are left alone."""
+    if not invalid:
+        return
+    yield style.bold(f"Not valid ({words.number(len(invalid))}); these objects are left alone")
+    for problem in invalid[:_SHOWN]:
+        where = words.plain(f"{problem.path}:{problem.line}:{problem.column}")
+        yield f"  {style.paint('!', 'red', 'bold')} {where}: {words.plain(problem.message)}"
+    yield from _more(len(invalid), "reconciler validate", style)
+    yield ""
+
+
+def _unplanned(plan: Plan, conditions: Mapping[Ref, Condition]) -> list[Condition]:
+    """The conditions that no change of the plan speaks about already."""
+    planned = {change.ref for change in plan.changes} | {change.ref.object for change in plan.changes}
+    return [conditions[ref] for ref in sorted(conditions) if ref not in planned]
+
+
+def unready_lines(conditions: Iterable[Condition], style: Style) -> Iterator[str]:
+    """What is not Ready and why, the worst first; long lists are cut, and say so."""
+    unready = [entry for entry in conditions if entry.word is not Word.READY]
+    if not unready:
+        return
+    unready.sort(key=lambda entry: (words.ORDER.index(entry.word), entry.ref))
+    yield style.bold(f"Not ready ({words.number(len(unready))})")
+    for entry in unready[:_SHOWN]:
+        yield from condition_lines(entry, style)
+    yield from _more(len(unready), "reconciler status", style)
+    yield ""
+
+
+def condition_lines(condition: Condition, style: Style) -> Iterator[str]:
+    """Two lines: word and Ref, then reason, message and what it waits for."""
+    where = f" · {words.plain(str(condition.source))}" if condition.source.path else ""
+    word = style.paint(f"{condition.word:<11}", WORD_COLOURS[condition.word])
+    yield f"  {word} {words.plain(str(condition.ref))}{style.dim(where)}"
+    blocked = ", ".join(words.plain(str(ref)) for ref in condition.blocked_by[:5])
+    waits = f" (waits for {blocked})" if blocked else ""
+    message = f": {words.plain(condition.message)}" if condition.message else ""
+    yield f"{'':14}{words.plain(condition.reason)}{message}{waits}"
+
+
+def _more(count: int, command: str, style: Style) -> Iterator[str]:
+    if count > _SHOWN:
+        yield style.dim(f"  … and {words.number(count - _SHOWN)} more: {command}")

@@ -1,0 +1,261 @@
+"""THE straight line of one pass. If you read one file, read this.
+
+load → validate → observe → expand → diff → judge → execute → observe, diff again → record, report.
+`plan` ends before execute: it never reaches the code that writes, and its clients refuse to.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from getpass import getuser
+
+from reconciler import registry, scene
+from reconciler.approval import Consent, consent
+from reconciler.errors import ExitCode, Problem, worst
+from reconciler.model import Change, Condition, Json, Outcome, Plan, Record, Ref, Result, Word
+from reconciler.scene import View, Wish
+from reconciler.session import Request, Session, open_session, utc_now
+from reconciler.stages.conclude import BACKING_OFF, Evidence, conclude, exit_code
+from reconciler.stages.execute import Orders, execute
+from reconciler.stages.observe import Observation
+from reconciler.store import Lease
+from reconciler.units import duration
+
+STOP = threading.Event()  # set by a signal: end cleanly, start nothing new
+POLL_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """What `plan` gives: the plan, how objects stand, and what a person should hear about."""
+
+    plan: Plan
+    conditions: Mapping[Ref, Condition]
+    invalid: tuple[Problem, ...]
+    notices: tuple[str, ...]
+    exit_code: ExitCode
+    objects: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What `apply` gives: the record of the run, the plan it began with, and what it left."""
+
+    record: Record
+    plan: Plan
+    left: Plan
+    invalid: tuple[Problem, ...]
+    notices: tuple[str, ...]
+    exit_code: ExitCode
+    before: Mapping[Ref, Condition]
+    outputs: Mapping[Ref, Mapping[str, Json]]
+    objects: int = 0
+
+
+def plan(request: Request) -> Planned:
+    """Read git and the world; say what `apply` would do. Writes nothing but caches and statistics."""
+    session = open_session(request)
+    view = look(session, scene.wish(session), Consent())
+    _note(session, view.observation)
+    conditions = conclude(_evidence(session, view, (), ready=False))
+    code = _plan_code(session, view, conditions)
+    objects = len(session.valid.declared)
+    return Planned(view.plan, conditions, session.valid.problems, session.notices, code, objects)
+
+
+def look(session: Session, wish: Wish, consent: Consent, observation: Observation | None = None) -> View:
+    """The reading half of the line: what is seen, what is wanted, what differs, what is held."""
+    seen = scene.read(session, wish) if observation is None else observation
+    return scene.view(session, wish, seen, consent.approved)
+
+
+def apply(request: Request) -> Applied:
+    """Converge once: plan, record, write, look again, until nothing moves or `--wait` is over."""
+    session = open_session(request)
+    with session.store.lease() as lease:
+        session = replace(session, history=session.store.history(session.now))
+        wish = scene.wish(session)
+        view = look(session, wish, Consent())
+        _note(session, view.observation)
+        said = _consent(session, view)
+        first = look(session, wish, said, view.observation) if said.approved else view
+        run = session.store.begin(session.revision, session.now)
+        last, outcomes, seconds = _converge(session, wish, said, first, run, lease)
+        return _record(session, run, first, last, outcomes, seconds)
+
+
+def _consent(session: Session, view: View) -> Consent:
+    """What `--approve` and `--plan` allow. Remembered for 24 hours, bound to the changes."""
+    request = session.request
+    present = frozenset((str(thing.ref), thing.target) for thing in view.observation.all())
+    said = consent(view.plan, request.approve, request.plan_file, present)
+    if said.approved:
+        session.store.approve(said.approved, session.now, getuser())
+    return said
+
+
+def _converge(
+    session: Session, wish: Wish, said: Consent, view: View, run: str, lease: Lease
+) -> tuple[View, list[Outcome], float]:
+    """Plans, each judged and recorded before its first write, until nothing moves."""
+    started = time.monotonic()
+    outcomes: list[Outcome] = []
+    tried: set[str] = set()
+    polls = 0
+    while not STOP.is_set():
+        changes, skipped = _startable(session, said, view, tried)
+        outcomes += skipped
+        tried |= {outcome.change.digest for outcome in skipped}
+        if changes:
+            session.store.record_plan(run, view.plan)
+            done, seen = execute(
+                changes, view.observation, _orders(session, wish, run, lease), _left(session, started)
+            )
+            outcomes += done
+            tried |= _settled(done)
+            view = look(session, wish, said, _again(session, wish, seen, _touched(done)))
+        elif (building := scene.progressing(view)) and _left(session, started) > 0:
+            STOP.wait(min(POLL_SECONDS[min(polls, len(POLL_SECONDS) - 1)], _left(session, started)))
+            polls += 1
+            view = look(session, wish, said, _again(session, wish, view.observation, building))
+        else:
+            break
+    return view, outcomes, time.monotonic() - started
+
+
+def _startable(
+    session: Session, said: Consent, view: View, tried: set[str]
+) -> tuple[list[Change], list[Outcome]]:
+    """The open changes that this run may still try; those that are backing off come back as outcomes."""
+    found = [change for change in view.plan.open if change.digest not in tried and said.allows(change)]
+    skipped = [change for change in found if not session.request.retry and _backs_off(session, change)]
+    names = {change.digest for change in skipped}
+    outcomes = [Outcome(change, Result.FAILED, BACKING_OFF) for change in skipped]
+    return [change for change in found if change.digest not in names], outcomes
+
+
+def _backs_off(session: Session, change: Change) -> bool:
+    """Did just this change fail lately, and is its next try still to come?"""
+    tried = session.history.tries.get(change.ref.object)
+    known = session.history.conditions.get(change.ref.object)
+    if tried is None or known is None or known.next_try is None or tried.digest != change.digest:
+        return False
+    return known.word is Word.FAILED and session.now < known.next_try
+
+
+def _settled(done: Iterable[Outcome]) -> set[str]:
+    """What is not tried again in this run: what waits is, as long as something else went through."""
+    moved = any(outcome.result is Result.APPLIED for outcome in done)
+    return {outcome.change.digest for outcome in done if outcome.result is not Result.WAITING or not moved}
+
+
+def _touched(done: Iterable[Outcome]) -> frozenset[str]:
+    results = (Result.APPLIED, Result.FAILED)
+    return frozenset(outcome.change.target for outcome in done if outcome.result in results)
+
+
+def _again(session: Session, wish: Wish, seen: Observation, names: frozenset[str]) -> Observation:
+    """The same observation with some targets read again."""
+    again = names - seen.blind.keys()
+    return seen.updated(scene.read(session, wish, again)) if again else seen
+
+
+def _orders(session: Session, wish: Wish, run: str, lease: Lease) -> Orders:
+    return Orders(
+        targets=wish.targets,
+        driver=registry.driver,
+        kinds=registry.kinds(),
+        primitives=registry.primitives(),
+        owner=session.settings.owner,
+        places=session.folders,
+        look=lambda names: scene.read(session, wish, names),
+        world=lambda seen: scene.world(session, wish, seen),
+        attempt=lambda changes: session.store.attempt(
+            run, changes, utc_now(), removals=scene.removals(session, wish, changes)
+        ),
+        check=lease.require,
+        stop=STOP,
+        progress=session.request.progress,
+    )
+
+
+def _left(session: Session, started: float) -> float:
+    """Seconds that `--wait` still gives; starting things is always allowed."""
+    wait = session.request.wait
+    seconds = (duration(session.settings.wait) if wait is None else wait).total_seconds()
+    return max(0.0, started + seconds - time.monotonic())
+
+
+def _record(
+    session: Session, run: str, first: View, last: View, outcomes: list[Outcome], seconds: float
+) -> Applied:
+    """Conclude how everything stands, and leave the record of the run behind."""
+    before = session.history.conditions
+    conditions = conclude(_evidence(session, last, outcomes, ready=True))
+    code = exit_code(
+        conditions, last.observation.blind, scene.slow(last), invalid=bool(session.valid.problems)
+    )
+    if STOP.is_set():
+        code = ExitCode.TERMINATED
+    record = Record(
+        run,
+        _followed(session, last),
+        first.plan.digest,
+        session.now,
+        session.now + timedelta(seconds=seconds),
+        tuple(outcomes),
+        conditions,
+        last.observation.blind,
+        {"converge": round(seconds, 3)},
+        int(code),
+    )
+    partial = session.request.only or session.request.targets or session.request.remove_group
+    finish = session.store.finish_part if partial else session.store.finish
+    finish(record)
+    objects = len(session.valid.declared)
+    return Applied(
+        record, first.plan, last.plan, session.valid.problems, session.notices, code, before, objects
+    )
+
+
+def _followed(session: Session, last: View) -> str:
+    """The commit that the next run must follow: not this one while its going back is held."""
+    held = any(change.hold and change.hold.reason == "NotFastForward" for change in last.plan.changes)
+    return session.history.last_revision if held else session.revision
+
+
+def _note(session: Session, seen: Observation) -> None:
+    """Leave the statistics of reading: how long, what was listed, what was proved."""
+    session.store.note_readings(scene.readings(seen), session.history)
+    session.store.note_verified(seen.verified)
+
+
+def _evidence(session: Session, view: View, outcomes: Iterable[Outcome], *, ready: bool) -> Evidence:
+    """For a plan only what is not Ready matters; a record says it of every object."""
+    return Evidence(
+        declared=session.valid.declared if ready else {},
+        found=view.found,
+        changes=view.plan.changes,
+        outcomes=outcomes,
+        seen=view.world.seen,
+        known=session.history.conditions if ready or view.found or view.plan.changes else {},
+        now=session.now,
+        notice=timedelta(days=session.settings.notice),
+    )
+
+
+def _plan_code(session: Session, view: View, conditions: Mapping[Ref, Condition]) -> ExitCode:
+    codes = set()
+    if session.valid.problems:
+        codes.add(ExitCode.INVALID)
+    if view.observation.blind:
+        codes.add(ExitCode.BLIND)
+    if view.plan.held or any(condition.word is Word.HELD for condition in conditions.values()):
+        codes.add(ExitCode.HELD)
+    if view.plan.open:
+        codes.add(ExitCode.PENDING)
+    return worst(codes)

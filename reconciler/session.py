@@ -1,0 +1,162 @@
+"""What one pass has in hand: the repository at a commit, the settings, the store, the drivers.
+
+Opening it reads git and nothing else of the world. `run.py` says what happens with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from reconciler import registry
+from reconciler.clock import suspect
+from reconciler.errors import InvalidRepository, UsageError
+from reconciler.folders import Folders, cache_folder
+from reconciler.git import Repository, open_repository
+from reconciler.model import Ref, Target
+from reconciler.settings import Settings
+from reconciler.stages.load import FILE_LIMIT, Snapshot, load, load_trusted, parse_documents
+from reconciler.stages.validate import Validated, provider_targets, validate
+from reconciler.store import History, Store, open_store
+
+Progress = Callable[[str, Mapping[str, Any]], None]
+
+
+def silent(_event: str, _facts: Mapping[str, Any]) -> None:
+    """The progress of whoever does not look."""
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What the person asked for. Empty strings and None mean the documented default."""
+
+    repository: str = "."
+    ref: str = "HEAD"
+    trusted_ref: str = ""
+    now: datetime | None = None
+    store: str = ""
+    only: tuple[Ref, ...] = ()
+    targets: tuple[str, ...] = ()
+    deep: bool = False
+    retry: bool = False
+    wait: timedelta | None = None
+    approve: tuple[str, ...] = ()
+    plan_file: Mapping[str, Any] | None = None
+    remove_group: str = ""
+    status: str = ""  # folder for the status pages; empty: none
+    progress: Progress = silent
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One pass, opened. `now` is the one time that the pure stages get."""
+
+    request: Request
+    repository: Repository
+    revision: str
+    snapshot: Snapshot
+    valid: Validated
+    store: Store
+    history: History
+    folders: Folders
+    now: datetime
+    notices: tuple[str, ...] = ()
+
+    @property
+    def settings(self) -> Settings:
+        return self.valid.settings
+
+    @property
+    def clock(self) -> str:
+        """Why the clock of this machine can't be trusted; empty: it can."""
+        known = [self.snapshot.committed, self.history.last_run_time]
+        return next((why for time in known if time is not None and (why := suspect(self.now, time))), "")
+
+    @property
+    def rewound(self) -> str:
+        """Why git can't be followed now: it went back, or elsewhere; empty: it went forward."""
+        last = self.history.last_revision
+        if not last or last == self.revision or self.repository.is_ancestor(last, self.revision):
+            return ""
+        return f"{self.revision[:12]} does not follow {last[:12]}, which the last run applied (force-push or rollback?)"
+
+    def former_targets(self) -> Mapping[str, Target]:
+        """The targets of Providers as the last recorded run (else the first parent) had them, where changed."""
+        last = self.history.last_revision or self.repository.first_parent(self.revision)
+        if not last or last == self.revision:
+            return {}
+        return _former_targets(self.repository, last, self.revision)
+
+
+def _former_targets(repository: Repository, last: str, revision: str) -> dict[str, Target]:
+    try:
+        changed = set(repository.changed_paths(last, revision))
+    except InvalidRepository:  # the old commit is not there any more
+        return {}
+    blobs = (
+        {entry.path: entry.blob for entry in repository.tree(last) if entry.path in changed}
+        if changed
+        else {}
+    )
+    contents = dict(repository.read(sorted(set(blobs.values())), FILE_LIMIT))
+    targets: dict[str, Target] = {}
+    for path in sorted(blobs):
+        for document in parse_documents(path, blobs[path], contents[blobs[path]]):
+            targets.update(provider_targets(document))
+    return targets
+
+
+def open_session(request: Request) -> Session:
+    """Resolve the refs, load and validate. Raises InvalidRepository when the settings are bad."""
+    repository = open_repository(request.repository, cache_folder())
+    revision = repository.resolve(request.ref)
+    trusted = _trusted_ref(repository, request)
+    request.progress("load", {"revision": revision})
+    snapshot = load(repository, revision, cache_folder())
+    trusted_revision = repository.resolve(trusted)
+    base = (
+        snapshot
+        if trusted_revision == revision
+        else load_trusted(repository, trusted_revision, cache_folder())
+    )
+    valid = validate(snapshot, base, registry.kinds(), registry.driver_settings)
+    folders = Folders(valid.settings.owner)
+    store = open_store(request.store or valid.settings.store or folders.store, valid.settings.owner)
+    now = _now(request, valid.targets)
+    notices = (*_notices(repository, request, trusted), *valid.notices, *store.notices)
+    return Session(
+        request, repository, revision, snapshot, valid, store, store.history(now), folders, now, notices
+    )
+
+
+def _trusted_ref(repository: Repository, request: Request) -> str:
+    return request.trusted_ref or repository.default_trusted_ref() or request.ref
+
+
+def _notices(repository: Repository, request: Request, trusted: str) -> tuple[str, ...]:
+    notices = []
+    if trusted == request.ref and not request.trusted_ref:
+        notices.append(
+            f"settings, providers and ownership are read from {request.ref} itself (--trusted-ref names another)"
+        )
+    if repository.is_dirty():
+        notices.append(f"the working tree has changes that are not committed; this is about {request.ref}")
+    return tuple(notices)
+
+
+def _now(request: Request, targets: Mapping[str, Target]) -> datetime:
+    if request.now is None:
+        return utc_now()
+    real = sorted(target.name for target in targets.values() if target.driver != "simulated")
+    if real:
+        raise UsageError(f"--now is for simulated targets only; {', '.join(real)} is real")
+    return request.now.astimezone(UTC)
+
+
+__all__ = ["InvalidRepository", "Request", "Session", "open_session", "silent", "utc_now"]
