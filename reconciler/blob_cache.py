@@ -24,6 +24,7 @@ from reconciler.resources import schemas_folder
 
 _FORMAT: Final = 1
 _TREES: Final = 3
+_ANSWERS: Final = 5_000
 _PACKAGE: Final = Path(__file__).parent
 
 
@@ -36,17 +37,23 @@ class Entry:
     used: int
     documents: list[tuple[int, int, Json]]
     problems: list[tuple[int, int, str, str, str]]
-    verdicts: list[Json] | None = None
+    verdicts: dict[str, Json] = field(default_factory=dict)  # by index
 
 
 @dataclass(slots=True)
 class BlobCache:
-    """The entries of one repository. `path` None: nothing is kept."""
+    """The entries of one repository. `path` None: nothing is kept.
+
+    `judge` says by which kinds the verdicts were given. `answers` are to questions that depend on more than
+    one blob, by a digest of the whole question.
+    """
 
     path: Path | None = None
     entries: dict[str, Entry] = field(default_factory=dict)
     trees: list[str] = field(default_factory=list)
     used: int = 0
+    judge: str = ""
+    answers: dict[str, Json] = field(default_factory=dict)
     changed: bool = False
 
     def use(self, blobs: Collection[str]) -> None:
@@ -65,6 +72,13 @@ class BlobCache:
         self.entries[blob] = entry
         self.changed = True
 
+    def judged_by(self, judge: str) -> None:
+        """Forget the verdicts when others judge now."""
+        if self.judge != judge:
+            self.judge, self.changed = judge, True
+            for entry in self.entries.values():
+                entry.verdicts.clear()
+
     def save(self) -> None:
         """Write the file if anything changed. A cache that can't be written is no error."""
         if self.path is None or not self.changed:
@@ -75,7 +89,14 @@ class BlobCache:
             for blob, entry in self.entries.items()
             if entry.used > oldest
         }
-        whole = {"trees": self.trees, "used": self.used, "entries": entries}
+        answers = self.answers if len(self.answers) < _ANSWERS else {}
+        whole = {
+            "trees": self.trees,
+            "used": self.used,
+            "judge": self.judge,
+            "answers": answers,
+            "entries": entries,
+        }
         body = json.dumps(whole, separators=(",", ":"), ensure_ascii=True, check_circular=False).encode()
         with contextlib.suppress(OSError):
             _write(self.path, f"{version()} {zlib.crc32(body):08x}\n".encode() + body)
@@ -92,7 +113,7 @@ def open_cache(path: Path | None) -> BlobCache:
             return BlobCache(path)
         whole: dict[str, Any] = json.loads(body)
         entries = {blob: Entry(*entry) for blob, entry in whole["entries"].items()}
-        return BlobCache(path, entries, whole["trees"], whole["used"])
+        return BlobCache(path, entries, whole["trees"], whole["used"], whole["judge"], whole["answers"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return BlobCache(path)
 

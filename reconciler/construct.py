@@ -56,7 +56,10 @@ def defaults(cls: type[Any]) -> dict[str, Json]:
 
 
 def filled(cls: type[Any], mapping: Mapping[str, Json]) -> dict[str, Json]:
-    """The mapping with all defaults of `cls` written out, inside nested parts too. A new dict."""
+    """The mapping with all defaults of `cls` written out, inside nested parts too.
+
+    A new dict; lists and mappings that are defaults are shared between all answers and not to be changed.
+    """
     return typing.cast(dict[str, Json], _filler(cls)(mapping))
 
 
@@ -107,16 +110,10 @@ def _builder(cls: type[Any]) -> Convert:
 @_once_per_class
 def _filler(cls: type[Any]) -> Convert:
     inner = tuple((field.key, field.fill) for field in _fields(cls) if field.fill is not None)
-    makers = tuple(_default_makers(cls).items())
-    fixed = {key: make() for key, make in makers}
-    simple = {key: value for key, value in fixed.items() if isinstance(value, (str, int, float))}
-    made = tuple((key, make) for key, make in makers if key not in simple)
+    given = defaults(cls)
 
     def fill(mapping: Mapping[str, Json]) -> Any:
-        whole = {**simple, **mapping}
-        for key, make in made:
-            if key not in mapping:
-                whole[key] = _plain(make())
+        whole = {**given, **mapping}
         for key, convert in inner:
             if key in mapping:
                 whole[key] = convert(mapping[key])

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterable
 
-_MANY = 2_000
+_MANY = 500
 
 
 def closest(word: str, among: Iterable[str]) -> str:
@@ -24,11 +25,19 @@ def did_you_mean(word: str, among: Iterable[str]) -> str:
 
 
 def _plausible(word: str, known: list[str]) -> list[str]:
-    """Comparing is slow: of very many words, only those that share a beginning or an end."""
+    """Comparing is slow: of very many words, only those that share most of their beginning and end."""
     if len(known) <= _MANY:
         return known
-    head, tail = word[:4], word[-4:]
-    return [entry for entry in known if entry.endswith(tail) or entry.startswith(head)][:_MANY]
+    return heapq.nlargest(
+        _MANY, known, key=lambda entry: _shared(word, entry) + _shared(word[::-1], entry[::-1])
+    )
+
+
+def _shared(one: str, other: str) -> int:
+    pairs = zip(one, other, strict=False)
+    return next(
+        (index for index, (left, right) in enumerate(pairs) if left != right), min(len(one), len(other))
+    )
 
 
 def _nearest(word: str, known: list[str]) -> str:

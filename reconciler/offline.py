@@ -20,9 +20,9 @@ from reconciler.session import Request, Session, open_session
 from reconciler.settings import Settings
 from reconciler.stages.conclude import Evidence, conclude
 from reconciler.stages.expand import expand
-from reconciler.stages.load import Snapshot, load, load_trusted, load_worktree
+from reconciler.stages.load import Snapshot, load, load_worktree
 from reconciler.stages.observe import Observation
-from reconciler.stages.validate import validate, validate_against
+from reconciler.stages.validate import validate
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,15 +44,17 @@ def check(location: str, against: str = "", trusted_ref: str = "") -> Checked:
         repository = open_repository(location, cache)
     tree = _tree(location, repository, cache)
     trusted = (
-        load_trusted(repository, repository.resolve(trusted_ref), cache)
+        load(repository, repository.resolve(trusted_ref), cache, trusted=True)
         if trusted_ref and repository
         else tree
     )
     head = validate(tree, trusted, registry.kinds(), registry.driver_settings)
     problems, notices = head.problems, head.notices
     if against and repository:
-        base_tree = load_trusted(repository, repository.resolve(against), cache)
+        base_tree = load(repository, repository.resolve(against), cache, trusted=True)
         base = validate(base_tree, base_tree, registry.kinds(), registry.driver_settings)
+        from reconciler.stages.validate import validate_against
+
         more = validate_against(base, head)
         problems, notices = tuple(sorted({*problems, *more.problems})), (*notices, *more.notices)
     return Checked(problems, notices, len(head.declared), len(tree.blobs), head.settings)

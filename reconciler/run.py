@@ -218,7 +218,15 @@ def _record(
     finish(record)
     objects = len(session.valid.declared)
     return Applied(
-        record, first.plan, last.plan, session.valid.problems, session.notices, code, before, objects
+        record,
+        first.plan,
+        last.plan,
+        session.valid.problems,
+        session.notices,
+        code,
+        before,
+        scene.outputs(last),
+        objects,
     )
 
 

@@ -144,27 +144,10 @@ def _invalid(session: Session, ref: Ref) -> Condition:
 
 
 def _waiting(session: Session) -> Iterator[tuple[Ref, Condition]]:
-    """What refers to a bad object waits for it."""
-    valid = session.valid
-    if not valid.invalid:
-        return
-    kinds = registry.kinds()
-    for ref, declared in valid.declared.items():
-        bad = [named for _path, named in kinds[ref.kind].references(declared) if named in valid.invalid]
-        if bad:
-            message = f"refers to {bad[0]}, which is not valid"
-            yield (
-                ref,
-                Condition(
-                    ref,
-                    Word.WAITING,
-                    "InvalidReference",
-                    message,
-                    "author",
-                    declared.source,
-                    blocked_by=tuple(bad),
-                ),
-            )
+    """What refers to a bad object, or to a target that is not trusted yet, waits for it."""
+    for ref, why in session.valid.waiting.items():
+        source = session.valid.declared[ref].source
+        yield ref, Condition(ref, Word.WAITING, "InvalidReference", why, "author", source)
 
 
 # -- what is read ----------------------------------------------------------------------------

@@ -12,13 +12,15 @@ from typing import Any
 
 from reconciler import registry
 from reconciler.clock import suspect
+from reconciler.construct import filled
 from reconciler.errors import InvalidRepository, UsageError
 from reconciler.folders import Folders, cache_folder
 from reconciler.git import Repository, open_repository
-from reconciler.model import Ref, Target
+from reconciler.kinds.provider import targets_of
+from reconciler.model import Declared, Ref, Source, Target
 from reconciler.settings import Settings
-from reconciler.stages.load import FILE_LIMIT, Snapshot, load, load_trusted, parse_documents
-from reconciler.stages.validate import Validated, provider_targets, validate
+from reconciler.stages.load import FILE_LIMIT, Snapshot, is_candidate, load, parse
+from reconciler.stages.validate import Validated, validate
 from reconciler.store import History, Store, open_store
 
 Progress = Callable[[str, Mapping[str, Any]], None]
@@ -99,17 +101,26 @@ def _former_targets(repository: Repository, last: str, revision: str) -> dict[st
         changed = set(repository.changed_paths(last, revision))
     except InvalidRepository:  # the old commit is not there any more
         return {}
-    blobs = (
-        {entry.path: entry.blob for entry in repository.tree(last) if entry.path in changed}
-        if changed
-        else {}
-    )
-    contents = dict(repository.read(sorted(set(blobs.values())), FILE_LIMIT))
+    tree = repository.tree(last) if changed else ()
+    blobs = {entry.path: entry.blob for entry in tree if entry.path in changed and is_candidate(entry.path)}
+    paths = sorted(blobs)
+    contents = repository.read([blobs[path] for path in paths], FILE_LIMIT)
     targets: dict[str, Target] = {}
-    for path in sorted(blobs):
-        for document in parse_documents(path, blobs[path], contents[blobs[path]]):
-            targets.update(provider_targets(document))
+    for path, (_, data) in zip(paths, contents, strict=True):
+        for _index, line, value in parse(data).documents:
+            targets.update(_targets(value, Source(path, line)))
     return targets
+
+
+def _targets(value: Mapping[str, Any], source: Source) -> dict[str, Target]:
+    """The targets of what was a Provider in an earlier commit; none when it was not valid then either."""
+    if value.get("kind") != "Provider":
+        return {}
+    try:
+        spec = filled(registry.kinds()["Provider"].spec, value["spec"])
+        return targets_of(Declared(Ref("Provider", "", value["metadata"]["name"]), spec, source))
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return {}
 
 
 def open_session(request: Request) -> Session:
@@ -120,11 +131,9 @@ def open_session(request: Request) -> Session:
     request.progress("load", {"revision": revision})
     snapshot = load(repository, revision, cache_folder())
     trusted_revision = repository.resolve(trusted)
-    base = (
-        snapshot
-        if trusted_revision == revision
-        else load_trusted(repository, trusted_revision, cache_folder())
-    )
+    base = snapshot
+    if trusted_revision != revision:
+        base = load(repository, trusted_revision, cache_folder(), trusted=True)
     valid = validate(snapshot, base, registry.kinds(), registry.driver_settings)
     folders = Folders(valid.settings.owner)
     store = open_store(request.store or valid.settings.store or folders.store, valid.settings.owner)

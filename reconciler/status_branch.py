@@ -7,6 +7,7 @@ not is refused.
 
 from __future__ import annotations
 
+import os
 import re
 import tempfile
 from collections.abc import Collection, Mapping
@@ -140,13 +141,14 @@ def _fetched(mirror: Path, url: str, branch: str) -> str:
     if not listed:
         return ""
     ours = f"refs/reconciler/status/{branch}"
-    _remote(mirror, "fetch", "--quiet", "--no-tags", "--depth=1", "--", url, f"+refs/heads/{branch}:{ours}")
+    _remote(mirror, "fetch", "--quiet", "--no-tags", "--", url, f"+refs/heads/{branch}:{ours}")
     return _resolved(mirror, ours)
 
 
 def _pushed(mirror: Path, url: str, branch: str, commit: str) -> bool:
     target = f"{commit}:refs/heads/{branch}"
-    return _try(mirror, *_FAR, "push", "--quiet", "--no-verify", "--", url, target) is not None
+    done = _try(mirror, *_FAR, "push", "--quiet", "--no-verify", "--", url, target, extra=_credentials())
+    return done is not None
 
 
 _FAR: Final = (
@@ -162,8 +164,16 @@ _FAR: Final = (
 )
 
 
+_CREDENTIALS: Final = ("GIT_SSH_COMMAND", "GIT_SSH", "GIT_ASKPASS", "GIT_CONFIG_GLOBAL", "GIT_SSL_CAINFO")
+
+
+def _credentials() -> dict[str, str]:
+    """What of the caller's environment says how to reach the other side."""
+    return {name: os.environ[name] for name in _CREDENTIALS if name in os.environ}
+
+
 def _remote(mirror: Path, *arguments: str) -> str:
-    said = _try(mirror, *_FAR, *arguments)
+    said = _try(mirror, *_FAR, *arguments, extra=_credentials())
     if said is None:
         raise Transient("the repository behind the URL did not answer", hint="the next run tries again")
     return said

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from reconciler.errors import Transient, UsageError
-from reconciler.model import NOTHING, Condition, Json, Record, Ref
+from reconciler.model import Condition, Json, Record, Ref
 from reconciler.report.pages import HEADER, status_pages
 
 _DATA: Final = "status.json"
@@ -30,14 +30,14 @@ def write_status(
     conditions: Mapping[Ref, Condition],
     directory: Path,
     *,
-    outputs: Mapping[Ref, Mapping[str, Json]] = NOTHING,
+    outputs: Mapping[Ref, Mapping[str, Json]] | None = None,
 ) -> tuple[str, ...]:
     """Write index.md, a page a group and status.json below `directory`; return the paths that changed.
 
     `conditions` are all that stand after the run (`Store.finish` returns them). Raises Transient when
     the disk is full, UsageError when the folder can't be written.
     """
-    return write_pages(status_pages(replace(record, conditions=conditions), outputs), directory)
+    return write_pages(status_pages(replace(record, conditions=conditions), outputs or {}), directory)
 
 
 def write_pages(pages: Mapping[str, str], directory: Path) -> tuple[str, ...]:

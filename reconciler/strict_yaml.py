@@ -354,29 +354,37 @@ class _Node:
             waiting.extend((node.children or {}).values())
 
 
+class Places:
+    """Where the values of one file are. Paths do not lead through aliases: their place is the alias's."""
+
+    def __init__(self, data: bytes) -> None:
+        self._trees = _trees(decode(data))
+
+    def value(self, index: int, path: Path) -> Place:
+        """Line and column, from 1, of the value at this path; of its nearest parent where there is none.
+
+        `index` is that of the document in the file.
+        """
+        return self._find(index, path).value
+
+    def key(self, index: int, path: Path) -> Place:
+        """Where the key of the value at this path is written; the value's place for entries of lists."""
+        node = self._find(index, path)
+        return node.key or node.value
+
+    def _find(self, index: int, path: Path) -> _Node:
+        node = self._trees[index] if index < len(self._trees) else _Node((1, 1))
+        for step in path:
+            inner = (node.children or {}).get(step)
+            if inner is None:
+                break
+            node = inner
+        return node
+
+
 def locate(data: bytes, index: int, path: Path) -> Place:
-    """Where the value at this path begins (line, column from 1); of its nearest parent where there is none.
-
-    `index` is that of the document in the file. The path does not lead through aliases: the place is then
-    that of the alias.
-    """
-    return _find(data, index, path).value
-
-
-def locate_key(data: bytes, index: int, path: Path) -> Place:
-    """Where the key at this path is written; the value's place for entries of lists."""
-    node = _find(data, index, path)
-    return node.key or node.value
-
-
-def _find(data: bytes, index: int, path: Path) -> _Node:
-    node = _trees(decode(data))[index]
-    for step in path:
-        inner = (node.children or {}).get(step)
-        if inner is None:
-            break
-        node = inner
-    return node
+    """Where one value of a file begins."""
+    return Places(data).value(index, path)
 
 
 def _trees(text: str) -> list[_Node]:

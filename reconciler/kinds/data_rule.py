@@ -108,8 +108,7 @@ class DataRule(Kind[DataRuleSpec]):
 
     def natural_keys(self, declared: Declared) -> Iterable[str]:
         """Below an element a replica lies in `<scope>/<name>/<group>.<rule>`."""
-        scope, _, name = declared.spec["dataset"].partition(":")
-        return (f"{scope}/{name}/{declared.ref.group}.{declared.ref.name}",)
+        return (_natural_key(declared),)
 
     def expand(self, declared: Declared, world: World) -> Iterable[Resource | Condition]:
         """One replica per chosen element, and a Condition where there are too few."""
@@ -150,8 +149,13 @@ class DataRule(Kind[DataRuleSpec]):
         return {"copies": {element_of(part.ref): part.attributes["path"] for part in ready}} if ready else {}
 
 
+def _natural_key(declared: Declared) -> str:
+    scope, _, name = declared.spec["dataset"].partition(":")
+    return f"{scope}/{name}/{declared.ref.group}.{declared.ref.name}"
+
+
 def _check_source(source: str) -> Iterator[tuple[str, str, str]]:
-    hint = "a folder below the target's `uploads`, like higgs-2026 or 2026/higgs"
+    hint = "a folder below `uploads`, like higgs-2026"
     pieces = source.split("/")
     if source.startswith("/") or not source.strip():
         yield "spec.source", f"'{source}' is not a relative path", hint
@@ -253,7 +257,8 @@ def _facts(declared: Declared, placed: Placed, world: World) -> Mapping[str, Jso
     copies = [_source_of(replica, world) for _, replica in known if replica.target in world.targets]
     places = [lake(world).elements[name].place for name in sorted(placed.selected)]
     uploads = {place.settings["uploads"] for place in places if place and place.settings.get("uploads")}
-    return {"copies": copies, "uploads": sorted(uploads)}
+    facts = {"copies": copies, "uploads": sorted(uploads)}
+    return {**facts, "natural": _natural_key(declared)} if declared.metadata.adopt else facts
 
 
 def _source_of(replica: Observed, world: World) -> Mapping[str, Json]:
@@ -267,7 +272,7 @@ def _shortage(declared: Declared, placed: Placed, world: World) -> Iterator[Cond
     if len(chosen) >= wanted:
         return
     refused = dict(placed.choice.refused)
-    others = [name for name in sorted(lake(world).elements) if name not in placed.selected]
+    others = sorted(lake(world).elements.keys() - placed.selected)
     refused.update(dict.fromkeys(others, NOT_SELECTED))
     reasons = [
         f"{name}: {refused[name]}" for name in sorted(refused, key=lambda name: (name in others, name))
@@ -280,8 +285,7 @@ def _shortage(declared: Declared, placed: Placed, world: World) -> Iterator[Cond
 
 
 def _selects_nothing(declared: Declared, world: World) -> Condition:
-    names = sorted(lake(world).elements)
-    there = ", ".join(names[:_SHOWN]) + (" and others" if len(names) > _SHOWN else "") or "none"
+    there = ", ".join(sorted(lake(world).elements)[:_SHOWN]) or "none"
     message = f"'{declared.spec['expression']}' selects no storage element; there are: {there}"
     return Condition(declared.ref, Word.FAILED, "ExpressionSelectsNothing", message, "author")
 

@@ -63,7 +63,8 @@ class StorageElement(Kind[StorageElementSpec]):
         spec = {"attributes": declared.spec.get("attributes", NOTHING)}
         if declared.spec.get("capacity"):
             spec["capacity"] = declared.spec["capacity"]
-        yield Resource(declared.ref, self.name, target, spec, declared.source, declared.metadata)
+        facts = {"natural": declared.ref.name}
+        yield Resource(declared.ref, self.name, target, spec, declared.source, declared.metadata, facts=facts)
 
 
 KIND = StorageElement()

@@ -117,7 +117,7 @@ def _rest(
 
 def code(text: str) -> str:
     """A code span that holds this text whatever it is; clipped, one line, its fence longer than its ticks."""
-    content = words.shorten(words.plain(text), _CLIP) or " "
+    content = words.clipped(text, _CLIP) or " "
     ticks = max((len(run) for run in re.findall("`+", content)), default=0)
     fence = "`" * (ticks + 1)
     gap = " " if ticks else ""
@@ -126,7 +126,7 @@ def code(text: str) -> str:
 
 def escaped(text: str) -> str:
     """Text inside `<code>` of a `<summary>`: one line, no markup of any sort."""
-    return f"<code>{html.escape(words.shorten(words.plain(text), _CLIP)).replace('`', '&#96;')}</code>"
+    return f"<code>{html.escape(words.clipped(text, _CLIP)).replace('`', '&#96;')}</code>"
 
 
 def _fitting(head: list[str], body: Callable[[Detail], Iterator[str]]) -> str:
@@ -226,7 +226,7 @@ def _fields(fields: Sequence[FieldChange], shown: int) -> Iterator[str]:
 
 
 def _line(text: str) -> str:
-    return words.shorten(words.plain(text), _CLIP)
+    return words.clipped(text, _CLIP)
 
 
 def _and_more(count: int, noun: str) -> Iterator[str]:

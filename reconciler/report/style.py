@@ -21,7 +21,7 @@ _CODES: Final = {
 class Style:
     """`width` in columns. Without colour, painting changes nothing."""
 
-    width: int = 100
+    width: int = 120
     colour: bool = False
 
     def paint(self, text: str, *looks: str) -> str:

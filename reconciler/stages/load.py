@@ -28,7 +28,7 @@ from reconciler.resources import schema_names
 
 SETTINGS: Final = "reconciler.yaml"
 MAX_FILES: Final = 200_000
-_LIMIT: Final = 2**20
+FILE_LIMIT: Final = 2**20
 _NOT_OURS: Final = ("catalogue", "roles")
 _OUR_VERSION = re.compile(r"reconciler(?![a-z])", re.IGNORECASE)
 _SYMLINK: Final = "120000"
@@ -73,17 +73,17 @@ def load(repository: Repository, revision: str, cache_dir: Path | None, *, trust
     """
     cache_path = _cache_path(cache_dir, repository.directory, "trusted" if trusted else "head")
     blobs, problems = _listed(repository, revision)
-    with _no_collection():
+    with without_collection():
         cache = open_cache(cache_path)
         keys = {_key(path, blob): blob for path, blob in blobs.items()}
         cache.use(keys)
         missing = sorted(key for key in keys if key not in cache.entries)
-        contents = repository.read([keys[key] for key in missing], _LIMIT)
+        contents = repository.read([keys[key] for key in missing], FILE_LIMIT)
         for key, (_, data) in zip(missing, contents, strict=True):
             cache.add(key, parse(data, key, cache.used))
 
     def read(paths: Sequence[str]) -> Iterator[bytes]:
-        return (data for _, data in repository.read([blobs[path] for path in paths], _LIMIT))
+        return (data for _, data in repository.read([blobs[path] for path in paths], FILE_LIMIT))
 
     return _snapshot(revision, repository.commit_time(revision), blobs, problems, cache, read)
 
@@ -121,13 +121,13 @@ def load_worktree(directory: Path, cache_dir: Path | None = None) -> Snapshot:
     known = repository.work_tree() if repository else dict.fromkeys(_walk(directory), "")
     candidates = sorted((path, blob) for path, blob in known.items() if is_candidate(path))
     _check_count(candidates)
-    with _no_collection():
+    with without_collection():
         cache = open_cache(_cache_path(cache_dir, directory, "files"))
         blobs, problems = _read_files(directory, candidates, cache)
         cache.use({_key(path, blob) for path, blob in blobs.items()})
 
     def read(paths: Sequence[str]) -> Iterator[bytes]:
-        return (_read_file(directory / path) for path in paths)
+        return (_read_file(f"{directory}/{path}") for path in paths)
 
     return _snapshot("", datetime.fromtimestamp(0, UTC), blobs, problems, cache, read)
 
@@ -147,7 +147,7 @@ def _read_files(
             blobs[path] = blob
             continue
         try:
-            data = _read_file(directory / path)
+            data = _read_file(f"{directory}/{path}")
         except FileNotFoundError:
             continue
         except OSError:
@@ -168,14 +168,14 @@ def _is_plain(directory: Path, folder: str, known: dict[str, bool]) -> bool:
     return known[folder]
 
 
-def _read_file(path: Path) -> bytes:
+def _read_file(path: str) -> bytes:
     """At most the limit and one byte. Raises OSError for symlinks and what is no regular file."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise OSError("not a regular file")
         chunks = []
-        rest = _LIMIT + 1
+        rest = FILE_LIMIT + 1
         while rest and (chunk := os.read(descriptor, rest)):
             chunks.append(chunk)
             rest -= len(chunk)
@@ -208,7 +208,7 @@ def _check_count(found: Collection[object]) -> None:
 
 
 @contextmanager
-def _no_collection() -> Iterator[None]:
+def without_collection() -> Iterator[None]:
     """Tens of thousands of small objects are made and none is garbage: don't look for cycles meanwhile."""
     enabled = gc.isenabled()
     gc.disable()

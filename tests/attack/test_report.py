@@ -64,19 +64,25 @@ hostile_text = st.one_of(
 
 
 def plan_of(name: str, value: str) -> Plan:
-    ref = Ref("Kind", name or "group", name or "name")
+    """What has a digest holds no lone surrogate: canonical JSON has no bytes for it."""
+    key, content = whole(name), whole(value)
+    ref = Ref("Kind", key or "group", key or "name")
     fields = (
-        FieldChange(value or "path", value, name),
-        FieldChange("b", {"$secret": value}, {"$after": name}),
+        FieldChange(content or "path", content, key),
+        FieldChange("b", {"$secret": content}, {"$after": key}),
     )
     changes = tuple(
         Change(
-            ref, name, value or "target", action, name or "Reason", fields, hold=hold, source=Source(value, 3)
+            ref, name, content or "x", action, name or "Reason", fields, hold=hold, source=Source(value, 3)
         )
         for action in Action
         for hold in (None, Hold(name or "Reason", value, name), Hold("Locked", value))
     )
     return Plan(value, changes, {name: value})
+
+
+def whole(value: str) -> str:
+    return value.encode(errors="replace").decode()
 
 
 def conditions_of(name: str, value: str) -> dict[Ref, Condition]:
@@ -92,7 +98,18 @@ def record_of(name: str, value: str) -> Record:
     outcomes = tuple(
         Outcome(change, result, name, value, name) for change in changes for result in (*Result,)
     )
-    return Record(name, value, value, NOW, NOW, outcomes, conditions_of(name, value), {name: value}, {}, 5)
+    return Record(
+        name,
+        value,
+        "sha256:" + "0" * 64,
+        NOW,
+        NOW,
+        outcomes,
+        conditions_of(name, value),
+        {name: value},
+        {},
+        5,
+    )
 
 
 def problem_of(name: str, value: str) -> Problem:
@@ -266,13 +283,13 @@ def many(count: int, *, targets: int, held: int = 0) -> Plan:
 @pytest.mark.parametrize(
     ("count", "targets", "held"), [(100_000, 20, 0), (20_000, 5_000, 10_000), (400, 3, 0)]
 )
-def test_a_report_of_any_size_stays_under_60_kB(count: int, targets: int, held: int) -> None:
+def test_a_report_of_any_size_stays_under_60_kilobytes(count: int, targets: int, held: int) -> None:
     plan = many(count, targets=targets, held=held)
     shown = markdown.plan_markdown(plan, {}, count)
     assert len(shown.encode()) < 60_000
     assert shown.split("\n")[1].startswith(f"### Plan: {count:,} to update")
     assert "Shortened to stay under 60 kB" in shown
-    assert "more" in shown
+    assert ("more" in shown) is (count > 400)
     for line in outside(shown):
         assert OURS.match(line), line
 
@@ -299,7 +316,7 @@ def test_json_and_xml_can_be_read_back(name: str, value: str) -> None:
     plan = plan_of(name, value)
     shown = as_json.text(as_json.plan_json(plan, conditions_of(name, value)))
     assert shown.isascii()
-    assert json.loads(shown)["changes"][0]["fields"][0]["have"] == value
+    assert json.loads(shown)["changes"][0]["fields"][0]["have"] == whole(value)
     suite = ET.fromstring(problems.junit([problem_of(name, value)], 1))  # noqa: S314  our own output
     assert len(suite) == 1
     assert len(problems.code_quality([problem_of(name, value)])) == 1

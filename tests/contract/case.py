@@ -39,10 +39,12 @@ class Case:
 
     `prepare` makes a fresh target below a data folder. `resource` is the n-th of many valid resources;
     `variants` has another valid value for each top-level spec key that can be changed in place,
-    `immutable` for each one that can't, `fixed` the keys that follow from the Ref, and `spacious` long
-    and unusual values. `foreign` puts something unmarked where a resource would stand and returns its
-    natural key; `damage` spoils the content of a thing so that only a deep read sees it; `settle` lets
-    time pass until what was made is built. None: the kind knows no such thing.
+    `together` sets of keys that only change with each other, `immutable` a value for each key that can't,
+    `fixed` the keys that follow from the Ref, and `spacious` long and unusual values. `foreign` puts
+    something unmarked where a resource would stand and returns its natural key; `damage` spoils the
+    content of a thing so that only a deep read sees it; None: the kind knows no such thing. `settle` lets
+    time pass until what was made is built. `renames`: a new Ref is an update; `shared`: things of several
+    owners can stand at one target. `many` is how many things a list is tried with.
     """
 
     driver: Driver
@@ -50,6 +52,7 @@ class Case:
     prepare: Callable[[Path], Target]
     resource: Callable[[Target, int], Resource]
     variants: Mapping[str, Json]
+    together: tuple[Mapping[str, Json], ...] = ()
     immutable: Mapping[str, Json] = field(default_factory=dict)
     fixed: frozenset[str] = frozenset()
     spacious: Mapping[str, Json] = field(default_factory=dict)
@@ -57,6 +60,7 @@ class Case:
     damage: Callable[[Arena, Observed], None] | None = None
     settle: Callable[[Arena], None] = lambda _arena: None
     renames: bool = True
+    shared: bool = True
     many: int = 60
 
     def __str__(self) -> str:
@@ -136,6 +140,17 @@ class Arena:
             self.update(resource, things[0])
             return 1
         return 0
+
+    @property
+    def changes(self) -> list[Mapping[str, Json]]:
+        """What can change in place: sets of keys first, then each key alone."""
+        variants = self.case.variants
+        return [*self.case.together, *({key: variants[key]} for key in sorted(variants))]
+
+    def paths(self) -> set[str]:
+        """Every file and folder below the data folder."""
+        data = Path(self.data)
+        return {str(path.relative_to(data)) for path in data.rglob("*")}
 
     def tree(self) -> str:
         """A digest of every file, link and time below the data folder, the access log excepted."""

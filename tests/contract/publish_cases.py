@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 from reconciler.drivers.publish import DRIVER
@@ -48,7 +49,12 @@ def upload(target: Target, number: int) -> Resource:
         "sha256": hashlib.sha256(ONE).hexdigest(),
         "keepPrevious": 0,
     }
-    return made(Ref("SoftwareUpload", "cms", f"root-{number}"), "SoftwareUpload", target, spec)
+    resource = made(Ref("SoftwareUpload", "cms", f"root-{number}"), "SoftwareUpload", target, spec)
+    return replace(resource, facts={"natural": natural_key(resource)})
+
+
+def natural_key(resource: Resource) -> str:
+    return f"{resource.spec['repository']}:{resource.spec['path']}"
 
 
 def put_foreign(arena: Arena, resource: Resource) -> str:
@@ -56,7 +62,7 @@ def put_foreign(arena: Arena, resource: Resource) -> str:
     folder.mkdir(parents=True)
     with tarfile.open(fileobj=io.BytesIO(ONE)) as tar:
         tar.extractall(folder, filter="data")
-    return f"{REPOSITORY}:{resource.spec['path']}"
+    return natural_key(resource)
 
 
 def spoil(arena: Arena, thing: Observed) -> None:
@@ -71,8 +77,8 @@ UPLOAD = Case(
     prepare=prepare,
     resource=upload,
     variants={"source": "again.tar", "keepPrevious": 2},
-    immutable={"path": "root/other"},
-    fixed=frozenset({"repository", "sha256"}),
+    together=({"source": "two.tar", "sha256": hashlib.sha256(TWO).hexdigest()},),
+    immutable={"path": "root/other", "repository": "other.example.org"},
     spacious={"source": "любой ☃.tar"},
     foreign=put_foreign,
     damage=spoil,

@@ -76,6 +76,7 @@ def _simulated(case: Case) -> Case:
         primitive=case.primitive,
         resource=case.resource,
         variants=case.variants,
+        together=case.together,
         immutable=case.immutable,
         fixed=case.fixed,
         spacious=case.spacious,

@@ -40,7 +40,7 @@ def put_foreign_element(arena: Arena, resource: Resource) -> str:
 
 
 def prepare_element(folder: Path) -> Target:
-    """A lake with one element, where two owners keep replicas side by side."""
+    """A lake with one element on it."""
     target = prepare(folder)
     arena = Arena(ELEMENT, target, str(folder))
     arena.create(element(target, 0))
@@ -91,5 +91,6 @@ REPLICA = Case(
     spacious={"source": "second"},
     foreign=put_foreign_replica,
     damage=spoil,
+    shared=False,
 )
 CASES = (ELEMENT, REPLICA)

@@ -58,7 +58,8 @@ def test_every_hand_of_every_driver_has_a_case() -> None:
 
 def test_every_key_of_the_spec_is_mutable_or_immutable(arena: Arena) -> None:
     resource, case = arena.resource(), arena.case
-    assert set(resource.spec) == {*case.variants, *case.immutable, *case.fixed}
+    together = {key for keys in case.together for key in keys}
+    assert set(resource.spec) == {*case.variants, *together, *case.immutable, *case.fixed}
     known = primitives().get(case.primitive)
     assert known is None or known.immutable & set(resource.spec) <= {*case.immutable, *case.fixed}
 
@@ -120,14 +121,15 @@ def test_the_second_pass_is_quiet(arena: Arena) -> None:
 
 def test_each_mutable_field_alone_converges(arena: Arena) -> None:
     arena.create(arena.resource())
-    for key, value in sorted(arena.case.variants.items()):
-        resource = arena.resource(**{key: value})
-        assert resource.spec != arena.resource().spec, key
-        assert arena.converge(resource) == 1, key
-        assert arena.only().spec == resource.spec, key
-        assert arena.converge(resource) == 0, key
-        arena.converge(arena.resource())
-        assert arena.converge(arena.resource()) == 0, key
+    for keys in arena.changes:
+        resource = arena.resource(**keys)
+        assert resource.spec != arena.resource().spec, keys
+        assert arena.converge(resource) == 1, keys
+        assert arena.only().spec == resource.spec, keys
+        assert arena.converge(resource) == 0, keys
+        assert not arena.verified(arena.only()).drift, keys
+        assert arena.converge(arena.resource()) == 1, keys
+        assert arena.converge(arena.resource()) == 0, keys
 
 
 def test_a_successor_stands_beside_its_predecessor(arena: Arena) -> None:
@@ -230,7 +232,13 @@ def test_a_new_name_is_one_update_of_the_mark(arena: Arena) -> None:
     assert not wanting(thing, later)
 
 
+def _shared(arena: Arena) -> None:
+    if not arena.case.shared:
+        pytest.skip("what this kind stands on belongs to one owner")
+
+
 def test_things_of_another_owner_are_not_ours(arena: Arena) -> None:
+    _shared(arena)
     theirs, ours = arena.resource(0), arena.resource(1)
     arena.create(theirs, owner=STRANGER)
     assert arena.seen() == []
@@ -240,6 +248,7 @@ def test_things_of_another_owner_are_not_ours(arena: Arena) -> None:
 
 
 def test_the_place_of_another_owner_is_refused(arena: Arena) -> None:
+    _shared(arena)
     resource = arena.resource()
     arena.create(resource, owner=STRANGER)
     before = arena.seen(owner=STRANGER)
@@ -261,6 +270,7 @@ def test_what_was_released_is_not_deleted_from_an_old_view(arena: Arena) -> None
 
 
 def test_what_another_owner_has_at_a_natural_key_is_not_reported(arena: Arena) -> None:
+    _shared(arena)
     key = _foreign(arena)
     (unmarked,) = arena.seen(key)
     theirs = adopting(arena.resource())
@@ -417,7 +427,7 @@ def _act(arena: Arena, act: str) -> None:
 
 
 def _varied(arena: Arena) -> Resource:
-    return arena.resource(**dict(sorted(arena.case.variants.items())[:1]))
+    return arena.resource(**arena.changes[0])
 
 
 @pytest.mark.parametrize("act", ["create", "update", "delete"])
@@ -433,6 +443,11 @@ def test_what_a_kill_left_is_completed(case: Case, tmp_path: Path, act: str) -> 
 
 @pytest.mark.parametrize("act", ["create", "update", "delete"])
 def test_what_a_kill_left_is_removed_without_a_trace(case: Case, tmp_path: Path, act: str) -> None:
+    undisturbed = arena_of(case, tmp_path / "undisturbed")
+    undisturbed.create(undisturbed.resource())
+    if act == "update":
+        _act(undisturbed, act)
+    undisturbed.delete(undisturbed.only())
     for arena in _points(case, tmp_path, act):
         for thing in arena.seen():
             assert thing.mark is not None
@@ -440,3 +455,5 @@ def test_what_a_kill_left_is_removed_without_a_trace(case: Case, tmp_path: Path,
         assert arena.seen() == []
         arena.create(arena.resource())
         assert not wanting(arena.only(), arena.resource())
+        arena.delete(arena.only())
+        assert arena.paths() - undisturbed.paths() == set()

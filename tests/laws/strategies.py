@@ -6,7 +6,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from lab import SITES, Files, rule, upload
+from tests.laws.lab import SITES, Files, rule, upload
 
 EXPRESSIONS = ("*", "tier=1", "tier=2|country=IT", "country=CZ", "*\\tier=1")
 

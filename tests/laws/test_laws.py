@@ -12,12 +12,12 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from lab import SITES, Files, Lab, base, refs, rule, upload
+from tests.laws.lab import SITES, Files, Lab, base, refs, rule, upload
 from reconciler import registry
 from reconciler.drivers.simulated.client import Writer
 from reconciler.errors import ExitCode
 from reconciler.model import Plan, Word
-from strategies import blinding, histories, objects, sites, weather
+from tests.laws.strategies import blinding, histories, objects, sites, weather
 
 EMPTY = Plan("", ()).digest
 few = settings(max_examples=int(os.environ.get("LAWS_EXAMPLES", "12")), suppress_health_check=list(HealthCheck))

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.errors import ExitCode, Locked
-from reconciler.store import Store, open_store
+from reconciler.store import Lease, Store, open_store
 from reconciler.store.lease import lock_key, session_name
 from tests.unit.test_store import NOW, change, plan
 
@@ -102,10 +103,8 @@ def test_children_do_not_inherit_the_lock(location: str) -> None:
                 os.kill(child, signal.SIGKILL)
 
 
-def soon(store: Store):
+def soon(store: Store) -> Lease:
     """The lock, as soon as the server has noticed that its holder is dead: within 10 seconds."""
-    import time
-
     for _ in range(100):
         try:
             return store.lease()

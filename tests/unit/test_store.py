@@ -45,9 +45,11 @@ def location(tmp_path: Path) -> str:
     return str(tmp_path / "state" / "store.sqlite")
 
 
-def change(ref: Ref = PART, action: Action = Action.CREATE, target: str = "recas.disk", want: int = 1) -> Change:
+def change(ref: Ref = PART, action: Action = Action.CREATE, want: int = 1) -> Change:
     fields = (FieldChange("size", ABSENT, want),)
-    return Change(ref, "replica", target, action, "NotFound", fields, source=Source("data/higgs.yaml", 3))
+    return Change(
+        ref, "replica", "recas.disk", action, "NotFound", fields, source=Source("data/higgs.yaml", 3)
+    )
 
 
 def plan(*changes: Change) -> Plan:
@@ -58,7 +60,9 @@ def standing(ref: Ref = OBJECT, word: Word = Word.READY, reason: str = "", messa
     return Condition(ref, word, reason, message, source=Source("data/higgs.yaml", 3))
 
 
-def record(run: str, *conditions: Condition, outcomes: tuple[Outcome, ...] = (), at: datetime = NOW) -> Record:
+def record(
+    run: str, *conditions: Condition, outcomes: tuple[Outcome, ...] = (), at: datetime = NOW
+) -> Record:
     by_ref = {condition.ref: condition for condition in conditions}
     seconds = {"observe": 0.25}
     return Record(run, "c0ffee", "sha256:00", at, at, outcomes, by_ref, {"dead": "timed out"}, seconds, 0)
@@ -136,8 +140,12 @@ def test_a_run_is_recorded_from_begin_to_finish(location: str) -> None:
         assert history.tries[PART].when == LATER
         assert (found.run, found.exit_code, found.finished) == (run, 0, LATER)
         assert found.summary == {
-            **{"create": 1, "update": 0, "replace": 0, "delete": 1},
-            **{"held": 1, "blind": ["dead"]},
+            "create": 1,
+            "update": 0,
+            "replace": 0,
+            "delete": 1,
+            "held": 1,
+            "blind": ["dead"],
         }
         assert (found.seconds, found.blind) == ({"observe": 0.25}, {"dead": "timed out"})
         (outcome,) = store.outcomes_of_run(run)
@@ -520,9 +528,9 @@ def test_a_full_disk_says_what_to_do_and_loses_nothing(location: str) -> None:
 
 def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with open_store(tmp_path / "file" / "store.sqlite", "lab") as store:
-        with pytest.raises((Transient, UsageError)) as error:
-            store.lease()
+    store = open_store(tmp_path / "file" / "store.sqlite", "lab")
+    with pytest.raises((Transient, UsageError)) as error:
+        store.lease()
     assert str(tmp_path) in str(error.value)
 
 
@@ -542,8 +550,8 @@ with store.lease():
         store.record_plan(run, Plan("r", (one,)))
         store.attempt(run, [one], at)
         store.note_readings([Reading("stratum0", 1.0, frozenset({mark_id(ref)}))], store.history(at))
-        condition = Condition(ref, Word.READY, "")
-        store.finish(Record(run, "r", "", at, at, (Outcome(one, Result.APPLIED),), {ref: condition}, {}, {}, 0))
+        conditions = {ref: Condition(ref, Word.READY, "")}
+        store.finish(Record(run, "r", "", at, at, (Outcome(one, Result.APPLIED),), conditions, {}, {}, 0))
         print("go", flush=True)
 """
 

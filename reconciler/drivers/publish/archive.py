@@ -83,7 +83,6 @@ class _Growing:
         if self._count > self._limits.members:
             raise refused("the upload", f"has more than {self._limits.members} members")
         path = clean_name(member.name, self._limits)
-        _second_wall(member, self._folder)
         if not path:
             self._add_top(member)
         elif member.sort is Sort.FOLDER:
@@ -140,6 +139,7 @@ class _Growing:
             self._files[path] = self._link_hard(path, member)
         else:
             self._links[path] = _link_target(path, member.link, self._limits)
+            _second_wall(member, self._folder)
 
     def _write(self, path: str, member: Member, content: Content) -> FileFacts:
         self._bytes += member.size
@@ -162,6 +162,7 @@ class _Growing:
         original = clean_name(member.link, self._limits)
         if original not in self._files:
             raise refused(path, f"is a hard link to {escaped(member.link)}, which is no file before it")
+        _second_wall(member, self._folder)
         os.link(self._at(original), self._at(path), follow_symlinks=False)
         return self._files[original]
 
@@ -231,8 +232,6 @@ def _link_target(path: str, target: str, limits: Limits) -> str:
 
 def _second_wall(member: Member, folder: str) -> None:
     """The standard library's opinion of a link; files can't get out while no link is in the folder."""
-    if member.sort not in (Sort.SYMLINK, Sort.HARDLINK):
-        return
     import tarfile  # noqa: PLC0415  only archives with links need it
 
     data_filter = getattr(tarfile, "data_filter", None)  # from Python 3.11.4 on

@@ -167,7 +167,11 @@ def _update(have: Observed, written: Written, connection: sqlite3.Connection) ->
     allowed = {(mark.owner, mark.id), (before.owner, before.id) if before else ("", "")}
     if (row.owner, row.mark) not in allowed:
         raise NotOurs(f"{row.uid} carries the mark of {row.ref or 'nobody'} now; it is left alone")
-    rows.update(connection, row.seq, written if before else written._replace(place=row.place))
+    if before is None:
+        written = written._replace(place=row.place)
+    elif written.place != row.place:
+        _refuse_occupied(connection, written)
+    rows.update(connection, row.seq, written)
     return row.seq
 
 

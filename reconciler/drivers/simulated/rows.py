@@ -6,12 +6,13 @@ write-ahead log would ask for, and one request is one transaction, which kill -9
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import sqlite3
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -88,17 +89,30 @@ class Written(NamedTuple):
 
 
 def make_file(path: Path) -> None:
-    """Make the file of an empty world, whole or not at all. An existing one is left as it is."""
+    """Make the file of an empty world, whole or not at all. An existing one is left as it is.
+
+    Who makes it holds a lock on the new file, and nobody writes there once the world has its name.
+    """
     if path.exists():
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    name = path.name.removesuffix(".sqlite").removesuffix(".world")
-    fresh = path.with_name(f"{path.name}.{os.getpid()}.{time.monotonic_ns()}.new")
-    with closing(sqlite3.connect(fresh, isolation_level=None)) as connection:
+    fresh = path.with_name(path.name + ".new")
+    with fresh.open("ab") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        if path.exists():
+            fresh.unlink(missing_ok=True)
+            return
+        file.truncate(0)
+        file.write(_empty(path.name.removesuffix(".sqlite").removesuffix(".world")))
+        file.flush()
+        os.fsync(file.fileno())
+        fresh.rename(path)
+
+
+def _empty(name: str) -> bytes:
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
         fill_empty(connection, name)
-    with suppress(FileExistsError):
-        os.link(fresh, path)
-    fresh.unlink()
+        return connection.serialize()
 
 
 def fill_empty(connection: sqlite3.Connection, name: str) -> None:

@@ -30,7 +30,7 @@ _SETTINGS = {
         },
         "uploads": {
             "title": "Uploads",
-            "description": "The directory below which `source` of a DataRule is looked for; relative as above.",
+            "description": "The directory below which `source` of a DataRule is looked for, like `path`.",
             "type": "string",
             "minLength": 1,
             "maxLength": 1024,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from reconciler.drivers.storage import folders
@@ -43,6 +43,10 @@ class Reader:
     @property
     def writing(self) -> Writing:
         """Raises ReadOnly: this client has no way to write."""
+        raise ReadOnly(f"a client that only reads {self.target} was asked to write")
+
+    def own_lake(self) -> AbstractContextManager[int]:
+        """Raises ReadOnly: making the lake is writing."""
         raise ReadOnly(f"a client that only reads {self.target} was asked to write")
 
     @contextmanager

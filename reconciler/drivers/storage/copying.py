@@ -1,12 +1,11 @@
-"""Filling and repairing a replica: every byte is hashed while it is written. WRITES, through `Writing` only."""
+"""Filling and repairing a replica: every byte is hashed while it is written. WRITES, through `Writing`."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, suppress
 
 from reconciler.drivers.storage import folders
 from reconciler.drivers.storage.layout import OURS
@@ -41,7 +40,7 @@ def fill(writing: Writing, folder: int, sources: Sources) -> Manifest:
     if manifest is None:
         manifest = _ingest(writing, folder, sources)
     else:
-        _refuse_too_big(folder, manifest)
+        _refuse_without_room(folder, manifest.size)
         for entry in manifest.entries:
             if not _has(folder, entry):
                 _fetch_to_place(writing, folder, entry, sources)
@@ -52,7 +51,7 @@ def fill(writing: Writing, folder: int, sources: Sources) -> Manifest:
 
 
 def repair(writing: Writing, folder: int, manifest: Manifest, how: str, sources: Sources) -> None:
-    """Replace the files that are not what the manifest says, each whole; remove those that it does not know."""
+    """Replace the files that are not what the manifest says, each whole; remove those it does not know."""
     wanted = {entry.path: entry for entry in manifest.entries}
     bad = [path_of(field) for field in differences(folder, manifest, how)]
     for path in bad:
@@ -88,7 +87,7 @@ def _fetch_to_place(writing: Writing, folder: int, entry: Entry, sources: Source
 
 def _place(writing: Writing, folder: int, ours: int, entry: Entry) -> None:
     *way, name = entry.path.split("/")
-    with opened_for_times(ours, _PART) as file:
+    with folders.opened_file(ours, _PART) as file:
         writing.set_time(file, entry.changed)
     with writing.folder(folder, way) as parent:
         if _is_folder(parent, name):
@@ -102,16 +101,11 @@ def _is_folder(folder: int, name: str) -> bool:
     return False
 
 
-@contextmanager
-def opened_for_times(folder: int, name: str) -> Iterator[int]:
-    """A plain file whose time is to be set; that needs no right to write into it."""
-    with folders.opened_file(folder, name) as file:
-        yield file
-
-
 def _copy(writing: Writing, source: Source, path: str, ours: int) -> Entry:
-    """Copy one file to its temporary place, and say what it was. Raises Unreadable, or OSError of the writing."""
-    with _source_file(source, path) as file, writing.new_file(ours, _PART) as out:
+    """Copy one file to its temporary place, and say what it was. OSErrors are those of the writing."""
+    with ExitStack() as stack:
+        file = _open_source(stack, source, path)
+        out = stack.enter_context(writing.new_file(ours, _PART))
         before = os.fstat(file)
         size, sha256 = _stream(writing, file, out, source.label)
         after = os.fstat(file)
@@ -123,17 +117,11 @@ def _copy(writing: Writing, source: Source, path: str, ours: int) -> Entry:
         return Entry(path, size, sha256, before.st_mtime_ns)
 
 
-@contextmanager
-def _source_file(source: Source, path: str) -> Iterator[int]:
-    opening = folders.opened_file(source.folder, path)
+def _open_source(stack: ExitStack, source: Source, path: str) -> int:
     try:
-        file = opening.__enter__()
+        return stack.enter_context(folders.opened_file(source.folder, path))
     except OSError as error:
         raise Unreadable(f"{path} of {source.label}: {error}") from error
-    try:
-        yield file
-    finally:
-        opening.__exit__(None, None, None)
 
 
 def _stream(writing: Writing, file: int, out: int, label: str) -> tuple[int, str]:
@@ -152,7 +140,7 @@ def _stream(writing: Writing, file: int, out: int, label: str) -> tuple[int, str
 
 
 def _has(folder: int, entry: Entry) -> bool:
-    """Is this file here already, whole? Its time is set last, so most of what is not whole is seen cheaply."""
+    """Is this file here already, whole? Its time is set last, so what is not whole is seen cheaply."""
     with suppress(OSError), folders.opened_file(folder, entry.path) as file:
         status = os.fstat(file)
         if (status.st_size, status.st_mtime_ns) != (entry.size, entry.changed):
@@ -167,7 +155,7 @@ def _only_the_time(writing: Writing, folder: int, entry: Entry) -> bool:
         if checksum(folder, entry.path) != entry.sha256:
             return False
         *way, name = entry.path.split("/")
-        with folders.below(folder, way) as parent, opened_for_times(parent, name) as file:
+        with folders.below(folder, way) as parent, folders.opened_file(parent, name) as file:
             writing.set_time(file, entry.changed)
         return True
     return False
@@ -183,8 +171,7 @@ def _ingest(writing: Writing, folder: int, sources: Sources) -> Manifest:
         raise Rejected(f"there is no copy and no upload; tried: {sources.tried()}", hint=hint)
     upload = sources.uploads[0]
     listed = _listed(upload)
-    needed = sum(found.status.st_size for found in listed)
-    _refuse_without_room(folder, needed)
+    _refuse_without_room(folder, sum(found.status.st_size for found in listed))
     entries = [_taken(writing, folder, upload, found) for found in listed]
     return Manifest(tuple(sorted(entries)))
 
@@ -223,15 +210,11 @@ def _taken(writing: Writing, folder: int, upload: Source, found: folders.Found) 
 # -- the whole -------------------------------------------------------------------------------
 
 
-def _refuse_too_big(folder: int, manifest: Manifest) -> None:
+def _refuse_without_room(folder: int, size: int) -> None:
     here = sum(found.status.st_size for found in folders.walk(folder, skip=OURS))
-    _refuse_without_room(folder, manifest.size - here)
-
-
-def _refuse_without_room(folder: int, needed: int) -> None:
     free = free_bytes(folder)
-    if needed > free:
-        raise no_room(needed, free)
+    if size - here > free:
+        raise no_room(size - here, free)
 
 
 def no_room(needed: int, free: int) -> Transient:
@@ -263,7 +246,7 @@ def _inode(folder: int, path: str) -> int:
 
 
 def _sync(folder: int, manifest: Manifest) -> None:
-    """Have all files and directories on the disk. Files first, all after they were written: that is faster."""
+    """Have all files and directories on the disk; after all were written, which is faster."""
     ways: set[tuple[str, ...]] = {()}
     for entry in manifest.entries:
         *way, _ = entry.path.split("/")

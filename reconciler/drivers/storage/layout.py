@@ -45,7 +45,7 @@ class Receipt:
     created: str
     verified: str = ""
     content: str = ""
-    bytes: int = 0
+    size: int = 0
     files: int = 0
     repairing: bool = False
 
@@ -61,7 +61,7 @@ class Receipt:
         mark = self.mark
         marked = {"owner": mark.owner, "id": mark.id, "ref": str(self.ref), "specHash": mark.spec_hash}
         told = {"version": 1, "mark": {**marked, "lock": mark.lock, "keep": mark.keep}, "spec": self.spec}
-        content = {"content": self.content, "bytes": self.bytes, "files": self.files}
+        content = {"content": self.content, "bytes": self.size, "files": self.files}
         times = {"created": self.created, "verified": self.verified, "repairing": self.repairing}
         whole = {**told, "target": self.target, **times, **content}
         return json.dumps(whole, sort_keys=True, indent=1, default=dict).encode() + b"\n"
@@ -98,7 +98,7 @@ class HalfMade:
 
     def __str__(self) -> str:
         ref = self.ref
-        return "~".join((self.stage, self.owner, ref.kind, ref.group, ref.name, ref.part))
+        return f"{self.stage}~{self.owner}~{ref.kind}~{ref.group}~{ref.name}~{ref.part}"
 
 
 def read_half_made(name: str) -> HalfMade | None:
@@ -146,7 +146,7 @@ def names_of(uid: str) -> Names:
 
 
 def _piece(name: str) -> str:
-    """One directory's name that comes from outside: never empty, hidden, a way up, or longer than 255 bytes."""
+    """One directory's name from outside: never empty, hidden, a way up, or longer than 255 bytes."""
     bad = not name or name.startswith(".") or "/" in name or "\0" in name or len(name.encode()) > 255
     if bad:
         raise ValueError(f"'{name[:60]}' can't be the name of a directory in a lake")

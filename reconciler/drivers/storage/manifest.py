@@ -11,11 +11,12 @@ import json
 import os
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
 from reconciler.drivers.storage import folders
-from reconciler.drivers.storage.layout import OURS
+from reconciler.drivers.storage.layout import MANIFEST, OURS
 from reconciler.model import ABSENT, FieldChange
 
 CHUNK: Final = 1024 * 1024
@@ -71,6 +72,14 @@ def _checked(line: Any) -> tuple[str, int, str, int]:
         raise ValueError("not a manifest: a line is not [path, size, sha256, time]")
     check_path(path)
     return path, size, sha256, changed
+
+
+def manifest_in(folder: int, digest: str) -> Manifest | None:
+    """The manifest of a replica, if it is there and is what the receipt says."""
+    with suppress(OSError, ValueError), folders.below(folder, (OURS,)) as ours:
+        manifest = read_manifest(folders.read(ours, MANIFEST))
+        return manifest if manifest.digest == digest else None
+    return None
 
 
 def check_path(path: str) -> None:

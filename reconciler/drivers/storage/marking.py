@@ -1,9 +1,9 @@
-"""Making, taking over, letting go of and removing marked directories: what both hands of this driver share."""
+"""Making, taking over, letting go of and removing marked directories: what both hands share. WRITES."""
 
 from __future__ import annotations
 
 import os
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 
 from reconciler.drivers.storage import folders
@@ -131,9 +131,13 @@ def unmark(writing: Writing, folder: int, ours: int, half: HalfMade) -> None:
 
 def remove_half_made(writing: Writing, folder: int, names: Names) -> None:
     """Remove what a killed run left at this place. Raises Transient while somebody is at work on it."""
-    with suppress(FileNotFoundError), folders.below(folder, names[:-1]) as ours:
-        with folders.below(ours, names[-1:]) as inner, writing.lock(inner):
-            writing.remove(ours, names[-1])
+    *way, name = names
+    with ExitStack() as stack:
+        stack.enter_context(suppress(FileNotFoundError))
+        ours = stack.enter_context(folders.below(folder, way))
+        inner = stack.enter_context(folders.below(ours, (name,)))
+        stack.enter_context(writing.lock(inner))
+        writing.remove(ours, name)
 
 
 def half_made(stage: str, thing: Mark) -> HalfMade:

@@ -91,11 +91,8 @@ def _look(folder: int, names: Names, key: str, where: tuple[str, str, str], ask:
         message = ""
     if receipt is not None and is_ours(receipt, ask.owner, target):
         yield thing_of(kind, target, path, names, receipt)
-    elif key in ask.natural:
-        mark = receipt.mark if receipt else None
-        yield Observed(
-            Ref(kind, "", key), kind, target, NOTHING, uid_of(target, names), mark, message=message
-        )
+    elif receipt is None and key in ask.natural:
+        yield Observed(Ref(kind, "", key), kind, target, NOTHING, uid_of(target, names), message=message)
 
 
 def thing_of(kind: str, target: str, path: str, names: Names, receipt: Receipt) -> Observed:
@@ -126,7 +123,7 @@ def attributes_of(kind: str, path: str, receipt: Receipt) -> Mapping[str, Any]:
     """What the back-end knows besides the spec."""
     if kind == ELEMENT:
         return {"path": path}
-    told = {"path": path, "bytes": receipt.bytes, "files": receipt.files}
+    told = {"path": path, "bytes": receipt.size, "files": receipt.files}
     return {**told, "manifest": receipt.content}
 
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from reconciler.drivers.storage import folders
 from reconciler.drivers.storage.client import Reader
-from reconciler.drivers.storage.layout import MANIFEST, OURS, replica_names
-from reconciler.drivers.storage.manifest import Manifest, read_manifest
+from reconciler.drivers.storage.layout import replica_names
+from reconciler.drivers.storage.manifest import Manifest, manifest_in
 from reconciler.drivers.storage.scan import receipt_in
 from reconciler.errors import Rejected
 from reconciler.model import Mark, Ref, Resource
@@ -41,7 +41,7 @@ class Sources:
         return [*self.copies, *self.uploads]
 
     def manifest(self) -> Manifest | None:
-        """What the files are to be; None when there is no copy at all. Raises Rejected when no copy can tell."""
+        """What the files are to be; None when there is no copy. Raises Rejected when no copy can tell."""
         told = next((copy.manifest for copy in self.copies if copy.manifest is not None), None)
         if told is None and self.copies:
             where = ", ".join(copy.label for copy in self.copies)
@@ -76,9 +76,9 @@ def _open_copy(
     sources: Sources,
 ) -> None:
     label = f"copy on {entry['element']}"
-    if (entry["target"], entry["element"]) == (client.target, resource.spec["element"]):
-        if entry["ref"] == str(resource.ref):
-            return  # the thing itself
+    here = (client.target, resource.spec["element"], str(resource.ref))
+    if (entry["target"], entry["element"], entry["ref"]) == here:
+        return  # the thing itself
     try:
         lake = stack.enter_context(folders.opened(client.data / entry["path"]))
         names = (entry["element"], *replica_names(Ref.parse(entry["ref"]), resource.spec["dataset"]))
@@ -91,14 +91,6 @@ def _open_copy(
         sources.absent.append(f"{label}: not ours any more")
         return
     sources.copies.append(Source(label, folder, manifest_in(folder, receipt.content)))
-
-
-def manifest_in(folder: int, digest: str) -> Manifest | None:
-    """The manifest of a replica, if it is there and is what the receipt says."""
-    with suppress(OSError, ValueError), folders.below(folder, (OURS,)) as ours:
-        manifest = read_manifest(folders.read(ours, MANIFEST))
-        return manifest if manifest.digest == digest else None
-    return None
 
 
 def _open_upload(stack: ExitStack, base: Path, shown: str, source: str, sources: Sources) -> None:

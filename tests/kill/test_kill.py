@@ -1,0 +1,89 @@
+"""SIGKILL at every write of an apply of the sample repository: the same world, and a quiet second run.
+
+Two applies are killed: the first one, and one that changes, heals and removes. Each at every write (or
+at every so-many-th: KILL_STRIDE), once with the store kept and once with it deleted.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from reconciler.model import Plan
+from tests.kill.sample import Sample
+
+EMPTY = Plan("", ()).digest
+STRIDE = int(os.environ.get("KILL_STRIDE", "1"))
+PARTS = 8  # so that processes can share the work
+
+
+def _memory() -> str | None:
+    return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+
+
+@pytest.fixture(scope="module")
+def folder() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="kill-", dir=_memory(), ignore_cleanup_errors=True) as name:
+        yield Path(name)
+
+
+@pytest.fixture(scope="module")
+def begun(folder: Path) -> Sample:
+    """Nothing applied yet."""
+    return Sample.made(folder / "begun")
+
+
+@pytest.fixture(scope="module")
+def changed(begun: Sample) -> Sample:
+    """Applied once; then one thing changed, one removed, one replica and one published file damaged."""
+    sample = begun.copy()
+    assert sample.apply().code == 0
+    file = sample.repository / "software/cms/root.yaml"
+    assert file.exists()
+    (sample.repository / "data/cms/calibration.yaml").unlink()
+    rule = sample.repository / "data/virgo/strain.yaml"
+    rule.write_text(rule.read_text().replace("copies: 2", "copies: 1"))
+    sample.commit("change")
+    next(sample.data.glob("sites/**/run-001.root")).write_bytes(b"rotten")
+    next(path for path in sample.data.rglob("VERSION") if path.is_file()).write_text("tampered\n")
+    return sample
+
+
+@pytest.mark.parametrize("part", range(PARTS))
+@pytest.mark.parametrize("store", ["kept", "deleted"])
+def test_killed_first_apply(begun: Sample, store: str, part: int) -> None:
+    _every_point(begun, store, part)
+
+
+@pytest.mark.parametrize("part", range(PARTS))
+@pytest.mark.parametrize("store", ["kept", "deleted"])
+def test_killed_apply_of_changes(changed: Sample, store: str, part: int) -> None:
+    _every_point(changed, store, part)
+
+
+def _every_point(sample: Sample, store: str, part: int) -> None:
+    whole = sample.copy()
+    ended = whole.apply()
+    wanted = whole.world()
+    whole.remove()
+    assert ended.code == 0, ended
+    assert ended.writes > 100
+    for point in range(1 + part * STRIDE, ended.writes + 1, PARTS * STRIDE):
+        _one_point(sample, point, store, wanted)
+
+
+def _one_point(sample: Sample, point: int, store: str, wanted: dict[str, str]) -> None:
+    copy = sample.copy()
+    copy.apply(point)
+    if store == "deleted":
+        copy.forget()
+    again = copy.apply()
+    second = copy.apply()
+    found = copy.world()
+    assert found == wanted, (point, sorted(set(found.items()) ^ set(wanted.items()))[:6])
+    assert (again.code, second.code, second.digest) == (0, 0, EMPTY), (point, again, second)
+    copy.remove()
