@@ -35,7 +35,7 @@ format: dev-environment ## is everything formatted? (ruff format repairs)
 	@$(BIN)/ruff format --check --quiet . || { echo 'not formatted: run .venv/bin/ruff format'; exit 1; }
 
 lint: dev-environment ## ruff, all rules but those that pyproject.toml names with a reason
-	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff check --quiet --output-format concise .
 
 types: dev-environment ## mypy, strict, on everything
 	@$(BIN)/mypy

@@ -30,6 +30,7 @@ class Ground:
         self.size = size
         self.repository = folder / "repository"
         self.home = folder / "home"
+        self.converged = False
         self.home.mkdir(parents=True)
         self._generate()
 
@@ -71,10 +72,12 @@ class Ground:
         return self.reconciler("validate", str(self.repository), *words)
 
     def converge(self) -> None:
-        """Make the worlds as declared, with sites that answer at once for this time."""
+        """Make the worlds as declared, with sites that answer at once for this time; then one quiet plan."""
         self.weather(latency=0)
         self.apply()
         self.clear_weather()
+        self.plan()
+        self.converged = True
 
     # -- the worlds ----------------------------------------------------------------------------
 

@@ -63,11 +63,9 @@ class Field:
 
     def converged(self, objects: int, copies: int = 1, purpose: str = "converged") -> Ground:
         """A repository whose worlds are as it says; caches warm."""
-        known = f"{purpose}-{objects}-{copies}" in self._grounds
         ground = self.ground(purpose, objects, copies)
-        if not known:
+        if not ground.converged:
             ground.converge()
-            ground.plan()
         return ground
 
 

@@ -1,9 +1,8 @@
 """One repository of configuration, read through git plumbing; never checked out, nothing in it acts.
 
 Stands under `load`. Reading takes few processes: one lists the tree of a commit, one streams all blobs that
-are needed. No process of ours runs hooks, filters, file-system monitors or lazy fetches,
-and the environment's GIT_* variables are ignored, so that a call from within a hook reads
-what it was asked to.
+are needed. No process of ours runs hooks, filters, file-system monitors or lazy fetches, and the environment's
+GIT_* variables are ignored, so that a call from within a hook reads what it was asked to.
 A URL is mirrored into the cache by `reconciler.mirror`.
 """
 

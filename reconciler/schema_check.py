@@ -151,16 +151,26 @@ def _missing(complaint: _Complaint, root: Mapping[str, Json]) -> Iterator[Findin
         if name in complaint.value:
             continue
         field = _resolve(root, complaint.schema.get("properties", {}).get(name, {}))
-        example = next(iter(field.get("examples", ())), None)
-        hint = str(field.get("description", ""))
-        if isinstance(example, (str, int)) and not field.get("writeOnly"):
-            hint += f"; for example `{name}: {example}`"
+        example = _example(field)
+        hint = _first_sentence(field) + (f"; for example `{name}: {example}`" if example else "")
         yield Finding(path, "MissingField", f"the field `{name}` is missing{where}", hint, at_key=True)
 
 
 def _expected(complaint: _Complaint) -> str:
     """What the schema says about the field, in prose."""
-    return str(complaint.schema.get("description") or f"what its schema says about `{complaint.rule}`")
+    example = _example(complaint.schema)
+    said = _first_sentence(complaint.schema) or f"what its schema says about `{complaint.rule}`"
+    return said + (f", like `{example}`" if example else "")
+
+
+def _first_sentence(field: Mapping[str, Any]) -> str:
+    return str(field.get("description", "")).partition(". ")[0].rstrip(".")
+
+
+def _example(field: Mapping[str, Any]) -> str:
+    example = next(iter(field.get("examples", ())), None)
+    shows = isinstance(example, (str, int)) and not field.get("writeOnly")
+    return str(example) if shows else ""
 
 
 def _guess(complaint: _Complaint) -> str:

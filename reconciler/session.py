@@ -19,7 +19,7 @@ from reconciler.git import Repository, open_repository
 from reconciler.kinds.provider import targets_of
 from reconciler.model import Declared, Ref, Source, Target
 from reconciler.settings import Settings
-from reconciler.stages.load import FILE_LIMIT, Snapshot, is_candidate, load, parse
+from reconciler.stages.load import LIMIT, Snapshot, is_candidate, load, parse
 from reconciler.stages.validate import Validated, validate
 from reconciler.store import History, Store, open_store
 
@@ -104,7 +104,7 @@ def _former_targets(repository: Repository, last: str, revision: str) -> dict[st
     tree = repository.tree(last) if changed else ()
     blobs = {entry.path: entry.blob for entry in tree if entry.path in changed and is_candidate(entry.path)}
     paths = sorted(blobs)
-    contents = repository.read([blobs[path] for path in paths], FILE_LIMIT)
+    contents = repository.read([blobs[path] for path in paths], LIMIT)
     targets: dict[str, Target] = {}
     for path, (_, data) in zip(paths, contents, strict=True):
         for _index, line, value in parse(data).documents:

@@ -121,29 +121,16 @@ def _check(arguments: argparse.Namespace) -> None:
 
 def write_status(arguments: argparse.Namespace, applied: Applied) -> None:
     """The status pages; a folder that can't be written is said, and takes nothing from the result."""
-    from reconciler.cli import terminal  # noqa: PLC0415  after the work
-    from reconciler.report.pages import status_pages  # noqa: PLC0415  ditto
+    from reconciler import status_pages  # noqa: PLC0415  after the work
+    from reconciler.cli import terminal  # noqa: PLC0415  ditto
 
     if arguments.no_status:
         return
     try:
-        write_pages(Path(arguments.status), status_pages(applied.record, getattr(applied, "outputs", {})))
-    except (ReconcilerError, OSError) as error:
+        record, folder = applied.record, Path(arguments.status)
+        status_pages.write_status(record, record.conditions, folder, outputs=applied.outputs)
+    except ReconcilerError as error:
         terminal.notice(arguments, [f"no status pages: {error}"])
-
-
-def write_pages(folder: Path, pages: dict[str, str]) -> None:
-    """Write each page whole; take away pages of ours that no group has any more."""
-    from reconciler.cli import terminal  # noqa: PLC0415  after the work
-    from reconciler.report.pages import HEADER  # noqa: PLC0415  ditto
-
-    for name in sorted(pages):
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        terminal.write(path, pages[name])
-    for path in sorted((folder / "groups").glob("*.md")):
-        if f"groups/{path.name}" not in pages and path.read_text(errors="replace").startswith(HEADER):
-            path.unlink()
 
 
 def renderers(applied: Applied) -> Renderers:

@@ -17,7 +17,7 @@ examples:
 def configure(parser: Parser) -> None:
     """Declare the arguments."""
     parser.description = (
-        "What an object gives its users, as the last run saw it. Secrets are references, never values."
+        "What an object gives its users now; reads the world. Secrets are references, never values."
     )
     parser.epilog = _EXAMPLES
     parser.add_argument("ref_", metavar="REF", type=ref, help="the object: Kind/group/name")
@@ -31,15 +31,16 @@ def execute(arguments: argparse.Namespace) -> ExitCode:
     """Show the outputs of one object."""
     from reconciler.cli import terminal  # noqa: PLC0415  the line is loaded when a command walks it
     from reconciler.cli.request import request_of  # noqa: PLC0415  ditto
-    from reconciler.cli.status import check_known, outputs_of  # noqa: PLC0415  ditto
-    from reconciler.past import standing  # noqa: PLC0415  ditto
+    from reconciler.cli.status import check_known  # noqa: PLC0415  ditto
+    from reconciler.past import outputs, standing  # noqa: PLC0415  ditto
     from reconciler.report.json import text  # noqa: PLC0415  ditto
     from reconciler.report.standing import outputs_text  # noqa: PLC0415  ditto
 
-    stands = standing(request_of(arguments, lambda _event, _facts: None))
     wanted = arguments.ref_.object
-    check_known(wanted, stands)
-    found = outputs_of(stands).get(wanted, {})
+    with terminal.progress(arguments) as tell:
+        request = request_of(arguments, tell)
+        check_known(wanted, standing(request))
+        found = outputs(request, wanted)
     terminal.deliver(
         arguments,
         {

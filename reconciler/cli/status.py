@@ -49,7 +49,6 @@ def execute(arguments: argparse.Namespace) -> ExitCode:
     found = standing(request)
     if arguments.ref_:
         check_known(arguments.ref_, found)
-    terminal.notice(arguments, found.session.notices)
     terminal.deliver(arguments, renderers(found, arguments))
     return ExitCode.CONVERGED
 
@@ -72,12 +71,6 @@ def of(wanted: Ref | None, entries: Mapping[Ref, Any]) -> dict[Ref, Any]:
     }
 
 
-def outputs_of(found: Standing) -> Mapping[Ref, Mapping[str, Any]]:
-    """What objects give their users, as far as the last run knew."""
-    given: Mapping[Ref, Mapping[str, Any]] = getattr(found, "outputs", {})
-    return given
-
-
 def _unseen(declared: Iterable[Ref], conditions: Mapping[Ref, Any]) -> set[Ref]:
     return set(declared) - {seen.object for seen in conditions}
 
@@ -90,12 +83,11 @@ def renderers(found: Standing, arguments: argparse.Namespace) -> Renderers:
 
     conditions = of(arguments.ref_, found.conditions)
     declared = of(arguments.ref_, found.declared)
-    outputs = of(arguments.ref_, outputs_of(found))
     last, now = found.last_run, found.session.now
     unseen = _unseen(declared, conditions)
     ready = len(conditions) if arguments.all or arguments.ref_ else READY_SHOWN
     return {
         "text": lambda style: status_text(conditions, last, now, unseen=unseen, ready=ready, style=style),
-        "json": lambda _style: text(standing_json(conditions, last, declared, outputs)),
+        "json": lambda _style: text(standing_json(conditions, last, declared)),
         "markdown": lambda _style: status_markdown(conditions, last),
     }

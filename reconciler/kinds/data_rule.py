@@ -21,7 +21,6 @@ from reconciler.placement.copies import (
     REPLICA,
     Placed,
     element_of,
-    is_good,
     lake,
     place,
     replicas_of,
@@ -29,6 +28,7 @@ from reconciler.placement.copies import (
 )
 from reconciler.placement.expression import parse
 from reconciler.placement.keeping import disagreement, is_over, last_copy, oldest_of
+from reconciler.placement.supply import is_sound, supply
 from reconciler.units import duration
 
 # Rucio's limits: scope 25, name 250 characters (lib/rucio/common/schema/generic.py).
@@ -205,7 +205,9 @@ def _resources(declared: Declared, placed: Placed, names: Iterable[str], world: 
     elements, spec = lake(world).elements, declared.spec
     chosen = tuple(names)
     targets = frozenset(elements[name].target for name in placed.selected - placed.unseen)
-    facts = NOTHING if _is_quiet(placed, chosen, world) else _facts(declared, placed, world)
+    facts = NOTHING if is_sound(declared, placed, chosen, world) else supply(declared, world)
+    if facts and declared.metadata.adopt:
+        facts = {**facts, "natural": _natural_key(declared)}
     for name in chosen:
         element = elements[name]
         yield Resource(
@@ -219,52 +221,6 @@ def _resources(declared: Declared, placed: Placed, names: Iterable[str], world: 
             targets - {element.target},
             facts,
         )
-
-
-def _is_quiet(placed: Placed, chosen: Iterable[str], world: World) -> bool:
-    """Is every chosen copy there and sound, so that no hand will ask where others lie?"""
-    copies, elements = placed.copies, lake(world).elements
-    return all(
-        name in copies
-        and copies[name].state is State.READY
-        and not copies[name].drift
-        and copies[name].target == elements[name].target
-        for name in chosen
-    )
-
-
-def _facts(declared: Declared, placed: Placed, world: World) -> Mapping[str, Json]:
-    """What a hand needs to make a copy: where others lie, good ones first, and where uploads are.
-
-    Copies of other rules of the same group count as sources too; those of other groups never do.
-    """
-    rules = {declared.ref: declared}
-    rules |= {rule.ref: rule for rule in rules_of(declared.ref.group, declared.spec["dataset"], world)}
-    found = [(rule, replica) for rule in rules.values() for replica in replicas_of(rule, world)]
-    dataset = declared.spec["dataset"]
-    known = [
-        (rule, copy)
-        for rule, copy in found
-        if copy.spec.get("dataset") == dataset and copy.reason != "Partial"
-    ]
-    known.sort(
-        key=lambda pair: (
-            not is_good(pair[1], pair[0].spec, world.now),
-            pair[0].ref != declared.ref,
-            pair[1].ref,
-        )
-    )
-    copies = [_source_of(replica, world) for _, replica in known if replica.target in world.targets]
-    places = [lake(world).elements[name].place for name in sorted(placed.selected)]
-    uploads = {place.settings["uploads"] for place in places if place and place.settings.get("uploads")}
-    facts = {"copies": copies, "uploads": sorted(uploads)}
-    return {**facts, "natural": _natural_key(declared)} if declared.metadata.adopt else facts
-
-
-def _source_of(replica: Observed, world: World) -> Mapping[str, Json]:
-    place = world.targets[replica.target]
-    where = {"target": place.name, "driver": place.driver, "path": place.settings.get("path", "")}
-    return {**where, "element": element_of(replica.ref), "uid": replica.uid, "ref": str(replica.ref)}
 
 
 def _shortage(declared: Declared, placed: Placed, world: World) -> Iterator[Condition]:

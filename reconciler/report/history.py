@@ -142,9 +142,8 @@ def past_lines(change: PastChange, style: Style) -> Iterator[str]:
     what = f"{symbol} {words.plain(str(change.ref))}  {words.plain(change.target)}"
     why = style.dim(f"  {words.reason(change.why)}") if change.why else ""
     yield f"  {what}  {style.paint(words.plain(change.result), colour)}{why}"
-    if change.reason:
-        message = f": {words.plain(change.message)}" if change.message else ""
-        yield f"      {words.plain(change.reason)}{message}"
+    if change.result != Result.APPLIED and (change.reason or change.message):
+        yield f"      {words.why(change.reason, change.message)}"
 
 
 def history_json(past: Past) -> dict[str, Json]:

@@ -27,7 +27,7 @@ from reconciler.model import (
 )
 from reconciler.report import words
 from reconciler.report.history import Past, PastRun, history_json
-from reconciler.report.text import hold_groups
+from reconciler.report.text import hold_groups, unplanned
 
 VERSION = 1
 
@@ -58,8 +58,16 @@ def plan_json(
         ],
         "blind": dict(sorted(plan.blind.items())),
         "invalid": problems_json(invalid),
-        "conditions": conditions_json(c for c in conditions.values() if c.word is not Word.READY),
+        "conditions": [
+            _timeless(entry) for entry in unplanned(plan, conditions) if entry.word is not Word.READY
+        ],
     }
+
+
+def _timeless(condition: Condition) -> dict[str, Json]:
+    """A condition without its times: the same plan has the same JSON."""
+    found = condition_json(condition)
+    return {key: found[key] for key in found if key not in ("since", "nextTry")}
 
 
 def change_json(change: Change) -> dict[str, Json]:
@@ -167,10 +175,10 @@ def standing_json(
     conditions: Mapping[Ref, Condition],
     last: PastRun | None,
     declared: Mapping[Ref, Declared],
-    outputs: Mapping[Ref, Mapping[str, Json]],
+    outputs: Mapping[Ref, Mapping[str, Json]] | None = None,
 ) -> dict[str, Json]:
     """How objects stand: `status` and status.json. Objects that no run has seen yet are listed too."""
-    stand = words.objects(conditions)
+    stand, given = words.objects(conditions), outputs or {}
     counts = {str(word): 0 for word in words.ORDER}
     for entries in stand.values():
         counts[str(entries[0].word)] += 1
@@ -182,7 +190,7 @@ def standing_json(
         "summary": counts,
         "conditions": conditions_json(conditions.values()),
         "unseen": [str(ref) for ref in sorted(declared.keys() - stand.keys())],
-        "outputs": {str(ref): dict(outputs[ref]) for ref in sorted(outputs) if outputs[ref]},
+        "outputs": {str(ref): dict(given[ref]) for ref in sorted(given) if given[ref]},
         "blind": dict(sorted(last.blind.items())) if last else {},
     }
 

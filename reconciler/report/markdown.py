@@ -19,7 +19,7 @@ from reconciler.errors import Problem
 from reconciler.model import ABSENT, Action, Change, Condition, FieldChange, Plan, Record, Ref, Result, Word
 from reconciler.report import words
 from reconciler.report.record import result_words
-from reconciler.report.text import HoldGroup, hold_groups, hold_title, release
+from reconciler.report.text import HoldGroup, hold_groups, hold_title, release, unplanned
 
 LIMIT: Final = 60_000  # bytes; a comment on GitLab or GitHub may have more, a mail may not
 _CLIP: Final = 200
@@ -57,7 +57,7 @@ def plan_markdown(
         f"{names} · {words.counted(objects, 'object')}",
         *_warnings(plan, invalid),
     ]
-    unready, groups = _unready(plan, conditions), hold_groups(plan)
+    unready, groups = _worst_first(unplanned(plan, conditions)), hold_groups(plan)
 
     def body(detail: Detail) -> Iterator[str]:
         yield from _held(groups, detail)
@@ -93,7 +93,7 @@ def record_markdown(record: Record, left: Plan, *, invalid: tuple[Problem, ...] 
     ]
     told = {outcome.change.ref for outcome in record.outcomes if outcome.result is not Result.APPLIED}
     told |= {change.ref for change in left.held}
-    unready = [entry for entry in _worst_first(record.conditions) if entry.ref not in told]
+    unready = [entry for entry in _worst_first(record.conditions.values()) if entry.ref not in told]
     groups = hold_groups(left)
     applied = tuple(outcome.change for outcome in record.outcomes if outcome.result is Result.APPLIED)
 
@@ -247,7 +247,7 @@ def _outcomes(record: Record, result: Result, detail: Detail) -> Iterator[str]:
 
 
 def _why(reason: str, message: str) -> str:
-    return f"{_line(reason)}: {_line(message)}" if message else _line(reason)
+    return words.shorten(words.why(_line(reason), _line(message)), _CLIP)
 
 
 def _cut(lines: list[str], total: int) -> list[str]:
@@ -282,11 +282,6 @@ def _not_ready(unready: Sequence[Condition], detail: Detail) -> Iterator[str]:
     yield from _fold(f"Not ready: {len(unready):,}", _cut(lines, len(unready)))
 
 
-def _unready(plan: Plan, conditions: Mapping[Ref, Condition]) -> list[Condition]:
-    planned = {change.ref for change in plan.changes} | {change.ref.object for change in plan.changes}
-    return [entry for entry in _worst_first(conditions) if entry.ref not in planned]
-
-
-def _worst_first(conditions: Mapping[Ref, Condition]) -> list[Condition]:
-    unready = [entry for entry in conditions.values() if entry.word is not Word.READY]
+def _worst_first(conditions: Iterable[Condition]) -> list[Condition]:
+    unready = [entry for entry in conditions if entry.word is not Word.READY]
     return sorted(unready, key=lambda entry: (words.ORDER.index(entry.word), entry.ref))

@@ -37,7 +37,7 @@ def status_pages(record: Record, outputs: Mapping[Ref, Mapping[str, Json]]) -> d
 def page(group: str) -> str:
     """The path of a group's page; a name that is no plain name becomes its hash, never a path."""
     name = group or _EVERYONE
-    if not re.fullmatch(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?", name) or group == _EVERYONE:
+    if not re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", name) or group == _EVERYONE:
         name = "_" + hashlib.sha256(group.encode(errors="replace")).hexdigest()[:16]
     return f"groups/{name}.md"
 
@@ -106,8 +106,7 @@ def _entry(worst: Condition, outputs: Mapping[str, Json]) -> Iterator[str]:
 
 
 def _reasons(worst: Condition) -> Iterator[str]:
-    message = f": {code(worst.message)}" if worst.message else ""
-    yield f"  - {code(worst.reason)}{message}"
+    yield f"  - {code(words.why(worst.reason, worst.message))}"
     if worst.since:
         yield f"  - since {words.moment(worst.since)}"
     if worst.blocked_by:

@@ -15,6 +15,9 @@ from reconciler.report.text import (
     change_lines,
     held_lines,
     invalid_lines,
+    is_calm,
+    quiet_line,
+    ref_column,
     total_line,
     unready_lines,
 )
@@ -36,9 +39,12 @@ def record_text(
         *_untouched(record, left, style),
         *blind_lines(record.blind, style),
         *invalid_lines(invalid, style),
-        *unready_lines(_others(record, left), style),
     ]
-    return "\n".join([*lines, _last_line(record, left, style, anything=bool(lines))]) + "\n"
+    others = _others(record, left)
+    news = bool(lines) or not all(map(is_calm, others))
+    return (
+        "\n".join([*lines, *unready_lines(others, style), _last_line(record, left, style, news=news)]) + "\n"
+    )
 
 
 def results(record: Record) -> Counter[str]:
@@ -51,17 +57,17 @@ def _outcomes(record: Record, result: Result, title: str, style: Style) -> Itera
     if not found:
         return
     yield style.bold(f"{title} ({words.number(len(found))})")
+    column = ref_column((outcome.change for outcome in found), style)
     for outcome in found:
-        yield from _outcome_lines(outcome, style)
+        yield from _outcome_lines(outcome, column, style)
     yield ""
 
 
-def _outcome_lines(outcome: Outcome, style: Style) -> Iterator[str]:
-    yield from change_lines(outcome.change, style)
+def _outcome_lines(outcome: Outcome, column: int, style: Style) -> Iterator[str]:
+    yield from change_lines(outcome.change, column, style)
     if outcome.result is not Result.APPLIED and outcome.reason:
-        message = f": {words.plain(outcome.message)}" if outcome.message else ""
         colour = "red" if outcome.result is Result.FAILED else "yellow"
-        yield "      " + style.paint(words.plain(outcome.reason), colour) + message
+        yield "      " + style.paint(words.why(outcome.reason, outcome.message), colour)
     if outcome.blocked_by:
         yield "      waits for " + ", ".join(words.plain(str(ref)) for ref in outcome.blocked_by[:5])
     if outcome.result is Result.FAILED and outcome.who:
@@ -85,14 +91,15 @@ def _others(record: Record, left: Plan) -> list[Condition]:
     return [record.conditions[ref] for ref in sorted(record.conditions) if ref not in told]
 
 
-def _last_line(record: Record, left: Plan, style: Style, *, anything: bool) -> str:
+def _last_line(record: Record, left: Plan, style: Style, *, news: bool) -> str:
     """Counts, seconds and digest; a quiet run says that it was."""
     seconds = f"{(record.finished - record.started).total_seconds():.1f} s"
     objects = len(words.objects(record.conditions))
-    if not record.outcomes and not anything:
-        verb = "is" if objects == 1 else "are"
-        declared = words.counted(objects, "object")
-        return style.paint("Nothing to do:", "green") + f" {declared} {verb} as declared · {seconds}"
+    if not record.outcomes and not news:
+        suspended = sum(
+            stand[0].word is Word.SUSPENDED for stand in words.objects(record.conditions).values()
+        )
+        return f"{quiet_line(objects, suspended, style)} {seconds}"
     said = result_words(record, left)
     return total_line(f"{said or 'nothing changed'} · {seconds}", record.digest, style)
 

@@ -108,8 +108,7 @@ def _detail_lines(condition: Condition, now: datetime, style: Style, indent: str
     """Why, since when, what blocks it, who must act and what to type, a line each."""
     if condition.ref.part:
         yield f"{indent}{condition.word} {words.plain(condition.ref.part)}"
-    message = f": {words.plain(condition.message)}" if condition.message else ""
-    yield f"{indent}{words.plain(condition.reason)}{message}"
+    yield indent + words.why(condition.reason, condition.message)
     if condition.since:
         yield f"{indent}{_since(condition.since, now)}{_tries(condition)}"
     if condition.blocked_by:
@@ -133,7 +132,7 @@ def _tries(condition: Condition) -> str:
 
 def who(condition: Condition) -> str:
     """A sentence that says who must act; empty where that is not known."""
-    if not condition.who:
+    if not condition.who or condition.word in (Word.READY, Word.SUSPENDED):
         return ""
     return _WHO.get(condition.who, f"must act: {words.plain(condition.who)}")
 
@@ -191,7 +190,7 @@ def _part_lines(condition: Condition, now: datetime, style: Style) -> Iterator[s
         word=condition.word,
         reason=condition.reason,
         message=condition.message,
-        who="" if condition.word is Word.READY else condition.who,
+        who=condition.who,
         since=condition.since,
         next_try=condition.next_try,
         attempts=condition.attempts,

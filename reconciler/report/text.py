@@ -53,27 +53,37 @@ def plan_text(
     style: Style = PLAIN,
 ) -> str:
     """The whole plan as text; quiet is one line. `conditions` may leave out what is Ready."""
+    others = [entry for entry in unplanned(plan, conditions) if not (invalid and entry.reason == "Invalid")]
     sections = [
         *_changes("Changes", plan.open, style),
         *held_lines(plan, style),
         *blind_lines(plan.blind, style),
         *invalid_lines(invalid, style),
-        *unready_lines(_unplanned(plan, conditions), style),
+        *unready_lines(others, style),
     ]
-    return "\n".join([*sections, *_last_lines(plan, objects, style, anything=bool(sections))]) + "\n"
-
-
-def _last_lines(plan: Plan, objects: int, style: Style, *, anything: bool) -> Iterator[str]:
-    declared = words.counted(objects, "object")
     if plan.changes:
-        yield total_line(words.summary(words.tally(plan.changes)), plan.digest, style)
-    elif anything:
-        yield (
-            style.bold("Nothing to change now.") + f" {declared} looked at; see above for what is not Ready."
-        )
+        last = total_line(words.summary(words.tally(plan.changes)), plan.digest, style)
+    elif plan.blind or invalid or not all(map(is_calm, others)):
+        looked = words.counted(objects, "object")
+        last = f"{style.bold('Nothing to change now.')} {looked} looked at; see above for what is not Ready."
     else:
-        verb = "is" if objects == 1 else "are"
-        yield style.paint("Nothing to do:", "green") + f" {declared} {verb} as declared."
+        last = quiet_line(objects, sum(entry.word is Word.SUSPENDED for entry in others), style)
+    return "\n".join([*sections, last]) + "\n"
+
+
+def is_calm(condition: Condition) -> bool:
+    """Is this no news: Ready, or left alone because its author says so?"""
+    return condition.word in (Word.READY, Word.SUSPENDED)
+
+
+def quiet_line(objects: int, suspended: int, style: Style) -> str:
+    """`Nothing to do: 10,000 objects are as declared, 2 suspended.`"""
+    verb = "is" if objects == 1 else "are"
+    alone = f", {suspended:,} suspended" if suspended else ""
+    return (
+        style.paint("Nothing to do:", "green")
+        + f" {words.counted(objects, 'object')} {verb} as declared{alone}."
+    )
 
 
 def total_line(said: str, digest: str, style: Style) -> str:
@@ -87,27 +97,32 @@ def _changes(title: str, changes: tuple[Change, ...], style: Style) -> Iterator[
     if not changes:
         return
     yield style.bold(f"{title} ({words.number(len(changes))})")
+    column = ref_column(changes, style)
     for change in changes:
-        yield from change_lines(change, style)
+        yield from change_lines(change, column, style)
     yield ""
 
 
-def change_lines(change: Change, style: Style, indent: str = "  ") -> Iterator[str]:
+def ref_column(changes: Iterable[Change], style: Style) -> int:
+    """How wide Refs are in a list, so that the targets behind them line up."""
+    longest = max((len(words.plain(str(change.ref))) for change in changes), default=0)
+    return min(longest, style.width * 2 // 3)
+
+
+def change_lines(change: Change, column: int, style: Style, indent: str = "  ") -> Iterator[str]:
     """One change: symbol, Ref and target; why and where from; then its fields."""
-    yield _headline(change, style, indent)
+    yield _headline(change, column, style, indent)
     where = f" · {words.plain(str(change.source))}" if change.source.path else ""
     yield indent + "    " + style.dim(words.reason(change.reason) + _order(change) + where)
     yield from _field_lines(change, style, indent + "    ")
 
 
-def _headline(change: Change, style: Style, indent: str) -> str:
-    """The target stands at the right edge where there is room, so that places line up."""
+def _headline(change: Change, column: int, style: Style, indent: str) -> str:
     colour = _COLOURS[change.action]
-    ref, target = words.plain(str(change.ref)), words.plain(change.target)
-    taken = len(indent) + 2 + len(ref) + len(target)
-    gap = max(style.width - taken, 2) if style.width - taken < 60 else 60
+    ref = words.plain(str(change.ref))
     symbol = style.paint(words.SYMBOLS[change.action], colour, "bold")
-    return f"{indent}{symbol} {style.paint(ref, colour)}{' ' * gap}{target}"
+    gap = " " * (max(column - len(ref), 0) + 2)
+    return f"{indent}{symbol} {style.paint(ref, colour)}{gap}{words.plain(change.target)}"
 
 
 def _order(change: Change) -> str:
@@ -153,13 +168,14 @@ def held_lines(plan: Plan, style: Style) -> Iterator[str]:
 
 def _held_changes(changes: tuple[Change, ...], style: Style) -> Iterator[str]:
     """Deletes that share one reason say it once: lists of removals are long when it matters most."""
+    column = ref_column(changes, style)
     reasons = {(change.action, change.reason, change.release) for change in changes}
     if reasons == {(Action.DELETE, changes[0].reason, False)}:
         yield f"    {style.dim(words.reason(changes[0].reason))}"
-        yield from (_headline(change, style, "    ") for change in changes)
+        yield from (_headline(change, column, style, "    ") for change in changes)
         return
     for change in changes:
-        yield from change_lines(change, style, "    ")
+        yield from change_lines(change, column, style, "    ")
 
 
 def hold_title(hold: Hold) -> str:
@@ -224,10 +240,10 @@ def invalid_lines(invalid: tuple[Problem, ...], style: Style) -> Iterator[str]:
     yield ""
 
 
-def _unplanned(plan: Plan, conditions: Mapping[Ref, Condition]) -> list[Condition]:
-    """The conditions that no change of the plan speaks about already."""
+def unplanned(plan: Plan, conditions: Mapping[Ref, Condition]) -> list[Condition]:
+    """The conditions that no change of the plan speaks about already, by Ref."""
     planned = {change.ref for change in plan.changes} | {change.ref.object for change in plan.changes}
-    return [conditions[ref] for ref in sorted(conditions) if ref not in planned]
+    return [conditions[ref] for ref in sorted(conditions.keys() - planned)]
 
 
 def unready_lines(conditions: Iterable[Condition], style: Style) -> Iterator[str]:
@@ -250,8 +266,7 @@ def condition_lines(condition: Condition, style: Style) -> Iterator[str]:
     yield f"  {word} {words.plain(str(condition.ref))}{style.dim(where)}"
     blocked = ", ".join(words.plain(str(ref)) for ref in condition.blocked_by[:5])
     waits = f" (waits for {blocked})" if blocked else ""
-    message = f": {words.plain(condition.message)}" if condition.message else ""
-    yield f"{'':14}{words.plain(condition.reason)}{message}{waits}"
+    yield f"{'':14}{words.why(condition.reason, condition.message)}{waits}"
 
 
 def _more(count: int, command: str, style: Style) -> Iterator[str]:

@@ -119,6 +119,15 @@ def reason(word: str) -> str:
     return f"{plain(word)}: {prose}" if prose else plain(word)
 
 
+def why(reason: str, message: str) -> str:
+    """`Rejected: the archive is empty`; a message that begins with its reason says it for both."""
+    if not message or not reason:
+        return plain(message or reason)
+    if message.casefold().startswith(reason.casefold()):
+        return plain(message)
+    return f"{plain(reason)}: {plain(message)}"
+
+
 def number(count: int) -> str:
     """`10,000`."""
     return f"{count:,}"

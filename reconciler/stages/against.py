@@ -1,37 +1,46 @@
 """What only a change can break: two validated snapshots → problems of the step from one to the other. Pure.
 
-Each of these commits may be fine by itself. The places are those of the newer snapshot; for what is gone, those
-of the older.
+Each of these commits may be fine by itself. The places are those of the newer snapshot; for what is gone,
+those of the older.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from reconciler.errors import Problem
 from reconciler.model import Declared, Ref
 from reconciler.printable import printable
-from reconciler.stages.load import SETTINGS
-from reconciler.stages.validate import Validated
+from reconciler.stages.parse import SETTINGS
+from reconciler.stages.validated import Validated
 
 
-def validate_against(base: Validated, head: Validated) -> tuple[Problem, ...]:
-    """The problems of the change from `base` to `head`, sorted by path."""
+@dataclass(frozen=True, slots=True)
+class Against:
+    """What is wrong with a change, and what perhaps was not meant."""
+
+    problems: tuple[Problem, ...]
+    notices: tuple[str, ...]
+
+
+def validate_against(base: Validated, head: Validated) -> Against:
+    """The problems of the change from `base` to `head`, sorted by path, and likely renames."""
     found = [*_owner(base, head), *_false_names(base, head)]
     for ref in _gone(base, head):
         found.extend(_removal(base.declared[ref], base, head))
-    return tuple(sorted(found))
+    return Against(tuple(sorted(found)), _likely_renames(base, head))
 
 
-def likely_renames(base: Validated, head: Validated) -> tuple[str, ...]:
+def _likely_renames(base: Validated, head: Validated) -> tuple[str, ...]:
     """Hints about objects that go while one with the same spec comes: was a rename meant?"""
     notices = []
     for ref in _gone(base, head):
         heir = _heir(base.declared[ref], base, head)
         if heir is not None:
             notices.append(
-                f"{ref} goes and {heir.ref}, with the same spec, comes ({heir.source}): that deletes one and creates"
-                f" the other; for a rename add `metadata.formerly: {ref}`"
+                f"{ref} goes and {heir.ref}, with the same spec, comes ({heir.source}): that deletes one and"
+                f" creates the other; for a rename add `metadata.formerly: {ref}`"
             )
     return tuple(notices)
 
@@ -47,11 +56,8 @@ def _gone(base: Validated, head: Validated) -> list[Ref]:
 
 def _heir(gone: Declared, base: Validated, head: Validated) -> Declared | None:
     """A new object of the same kind and spec."""
-    came = (
-        entry
-        for ref, entry in head.declared.items()
-        if ref.kind == gone.ref.kind and ref not in base.declared
-    )
+    new = (entry for ref, entry in head.declared.items() if ref not in base.declared)
+    came = (entry for entry in new if entry.ref.kind == gone.ref.kind)
     alike = [entry for entry in came if entry.spec == gone.spec and entry.metadata.formerly is None]
     return min(alike, key=lambda entry: entry.ref, default=None)
 

@@ -41,9 +41,13 @@ Files = dict[str, str]
 
 def upload(name: str, group: str = "a", target: str = "alba", metadata: str = "", **spec: Any) -> str:
     """A SoftwareUpload as its author would write it."""
-    fields = {"repository": "sw.example.org", "path": f"{group}/{name}", "source": f"{name}.tar", **spec}
-    lines = [f"  {key}: {value}" for key, value in fields.items()]
-    return _object("SoftwareUpload", name, group, metadata, [f"  target: {target}", f"  sha256: '{'0' * 64}'", *lines])
+    usual = {"repository": "sw.example.org", "path": f"{group}/{name}", "source": f"{name}.tar"}
+    fields = {"target": target, "sha256": "0" * 64, **usual, **spec}
+    return _object("SoftwareUpload", name, group, metadata, [f"  {key}: {_quoted(value)}" for key, value in fields.items()])
+
+
+def _quoted(value: Any) -> str:
+    return f"'{value}'" if isinstance(value, str) else str(value)
 
 
 def rule(name: str, group: str = "a", copies: int = 1, expression: str = "*", metadata: str = "") -> str:

@@ -13,8 +13,8 @@ import re
 import struct
 import subprocess
 import tarfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -29,7 +29,8 @@ from reconciler.errors import Rejected
 LIMITS = Limits()
 SHELL = (
     "(cd \"$1\" && { find . -type f -print0 | xargs -0r sha256sum -z; find . -type d -printf 'd %p\\0' "
-    "-o -type l -printf 'l %p//%l\\0' -o -type f -perm -u=x -printf 'x %p\\0'; }) | LC_ALL=C sort -z | sha256sum"
+    "-o -type l -printf 'l %p//%l\\0' -o -type f -perm -u=x -printf 'x %p\\0'; })"
+    " | LC_ALL=C sort -z | sha256sum"
 )
 
 
@@ -97,7 +98,7 @@ def refusal(tmp_path: Path, data: bytes, **options: object) -> str:
     return str(caught.value)
 
 
-COMPRESS = {
+COMPRESS: dict[str, Callable[[bytes], bytes]] = {
     "plain": lambda data: data,
     "gzip": gzip.compress,
     "gzip in parts": lambda data: gzip.compress(data[:700]) + gzip.compress(data[700:]),
@@ -281,11 +282,11 @@ def test_garbage_after_the_compressed(tmp_path: Path, how: str) -> None:
 
 @pytest.mark.parametrize("how", ["gzip", "xz", "zstandard"])
 def test_bombs_are_stopped_while_streaming(tmp_path: Path, how: str) -> None:
-    bomb = COMPRESS[how](packed(entry("zeros", bytes(80_000_000))))
+    bomb = COMPRESS[how](packed(entry("zeros", bytes(20_000_000))))
     assert len(bomb) < 200_000
     limits = Limits(ratio_from=1 << 20)
     assert "times its size" in refusal(tmp_path, bomb, limits=limits)
-    assert (tmp_path / "out/tree/zeros").stat().st_size < 60_000_000
+    assert (tmp_path / "out/tree/zeros").stat().st_size < 15_000_000
 
 
 def test_limits(tmp_path: Path) -> None:
@@ -331,10 +332,8 @@ def test_random_damage_is_refused_or_harmless(tmp_path: Path) -> None:
         for _ in range(generator.randint(1, 4)):
             data[generator.randrange(6000)] = generator.randrange(256)
         (folder := tmp_path / str(number)).mkdir()
-        try:
+        with suppress(Rejected):
             unpack(folder, bytes(data))
-        except Rejected:
-            pass
         assert (folder / "out" / "secret").read_text() == "untouched"
         assert sorted(path.name for path in (folder / "out").iterdir()) == ["secret", "tree"]
         for path in (folder / "out").rglob("*"):

@@ -205,6 +205,27 @@ def test_never_two_at_once(location: str, tmp_path: Path) -> None:
     assert "in" in "".join(said)
 
 
+REPLACED = """
+import sys
+from pathlib import Path
+from reconciler.store import open_store
+lock = Path(sys.argv[1] + ".lock")
+times = []
+def replace(event, _):
+    if event == "fcntl.flock" and not times:
+        times.append(event)
+        lock.unlink()
+        lock.touch()
+sys.addaudithook(replace)
+with open_store(sys.argv[1], "lab").lease() as lease:
+    assert times and lease.held()
+"""
+
+
+def test_a_lock_file_replaced_while_it_is_taken_is_taken_again(location: str) -> None:
+    subprocess.run([sys.executable, "-c", REPLACED, location], check=True, timeout=30)
+
+
 def test_a_lock_key_is_a_postgresql_bigint() -> None:
     keys = {lock_key(owner) for owner in ("lab", "lab2", "x" * 30)}
     assert len(keys) == 3

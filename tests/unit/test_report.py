@@ -232,7 +232,7 @@ def test_a_record_says_what_was_done_and_who_must_act() -> None:
 
 def test_a_quiet_record_is_one_line() -> None:
     shown = record_text(record(stand=conditions(condition("a", Word.READY))), plan())
-    assert shown == "Nothing to do: 1 object is as declared · 4.0 s\n"
+    assert shown == "Nothing to do: 1 object is as declared. 4.0 s\n"
 
 
 def test_what_the_run_was_not_asked_for_is_counted() -> None:

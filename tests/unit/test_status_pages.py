@@ -15,6 +15,7 @@ import pytest
 
 from reconciler.errors import Conflict, ReconcilerError, Transient, UsageError
 from reconciler.model import Condition, Record, Ref, Source, Word
+from reconciler.report.pages import HEADER
 from reconciler.status_branch import commit_status, push_status
 from reconciler.status_pages import our_pages, write_pages, write_status
 from tests.conftest import GitRepository
@@ -183,8 +184,6 @@ status_pages.write_pages({"index.md": status_pages.HEADER + " new", "status.json
 
 
 def test_a_kill_at_any_moment_leaves_whole_pages(tmp_path: Path) -> None:
-    from reconciler.report.pages import HEADER
-
     killed = 0
     for moment in range(60):
         folder = tmp_path / str(moment)

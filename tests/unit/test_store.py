@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import event
 
 from reconciler.errors import Locked, ReconcilerError, Transient, UsageError
 from reconciler.model import (
@@ -244,6 +245,18 @@ def test_an_attempt_ends_the_proof_until_the_next_list(location: str) -> None:
         assert store.history(NOW).proves_absent([ID], "recas.disk")
 
 
+def test_an_older_list_never_replaces_a_newer_one(location: str) -> None:
+    with open_store(location, "lab") as store:
+        one_run(store)
+        before = store.history(NOW)
+        attempted(store, change())
+        with store.lease():
+            store.begin("c0ffee", NOW)
+            store.note_readings([Reading("recas.disk", 1.0, frozenset({ID}))], store.history(NOW))
+            store.note_readings([Reading("recas.disk", 1.0, frozenset())], before)
+        assert not store.history(NOW).proves_absent([ID], "recas.disk")
+
+
 def test_a_plan_leaves_no_proof_of_absence(location: str) -> None:
     with open_store(location, "lab") as store:
         one_run(store)
@@ -371,8 +384,6 @@ def test_a_quiet_reading_writes_nothing(location: str) -> None:
 
 def written(store: Store) -> list[str]:
     """What the database is told to change from now on, as it comes."""
-    from sqlalchemy import event
-
     statements: list[str] = []
 
     def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:

@@ -182,6 +182,7 @@ def _fetch(writer: Writer, repository: Repository, label: Label, wish: Wish) -> 
         manifest = unpack(descriptor, f"{folder}/tree", wish.sha256, writer.limits)
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     with os.fdopen(os.open(f"{folder}/manifest.json", flags, 0o644), "wb") as stream:
+        os.fchmod(stream.fileno(), 0o644)
         stream.write(manifest.encoded())
     flush(folder)
     return f"{wish.sha256}.{label.id}.{label.number}"

@@ -96,17 +96,17 @@ class Repository:
 
 def make_skeleton(repository: Repository, parent: str) -> None:
     """Make the folders that every repository needs. Only `work` is closed to others."""
-    os.makedirs(parent, exist_ok=True)
-    for folder in (repository.root, repository.inside()):
-        _make_folder(folder, 0o755)
+    for folder in (parent, repository.root, repository.inside()):
+        make_folder(folder, 0o755)
     for name in ("published", "store", "folders"):
-        _make_folder(repository.inside(name), 0o755)
-    _make_folder(repository.inside("work"), 0o700)
+        make_folder(repository.inside(name), 0o755)
+    make_folder(repository.inside("work"), 0o700)
 
 
-def _make_folder(path: str, mode: int) -> None:
+def make_folder(path: str, mode: int) -> None:
+    """Make a folder with that mode, whatever the umask. There already is success, also a moment ago."""
     if not os.path.isdir(path):
-        os.mkdir(path)
+        os.makedirs(path, exist_ok=True)
         os.chmod(path, mode)
 
 

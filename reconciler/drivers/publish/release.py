@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from reconciler.drivers.publish.layout import RESERVED
+from reconciler.drivers.publish.layout import RESERVED, make_folder
 from reconciler.drivers.publish.publication import Publication
 from reconciler.drivers.publish.tree import FOLDER_MODE, remove_tree
 
@@ -21,7 +21,7 @@ def release_content(publication: Publication) -> None:
     copy = repository.temporary(name)
     _copy(repository.inside("store", name, "tree"), copy)
     place = repository.inside("released", name)
-    os.makedirs(repository.inside("released"), FOLDER_MODE, exist_ok=True)
+    make_folder(repository.inside("released"), FOLDER_MODE)
     remove_tree(place)  # of a release that was killed before the link was switched
     os.rename(copy, place)
     text = "../" * publication.path.count("/") + f"{RESERVED}/released/{name}"

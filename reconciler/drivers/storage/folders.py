@@ -18,7 +18,8 @@ from typing import Final
 FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # a pipe must not block us
 DEEPEST: Final = 64
-_LONGEST: Final = 256 * 1024 * 1024
+_FIRST: Final = 65536  # bytes in one call: receipts fit
+_MOST: Final = 16384  # such pieces: 1 GiB is more than any manifest
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,8 +60,9 @@ class Manifest:
 def read_manifest(content: bytes) -> Manifest:
     """Raises ValueError when it is none, or names a path that leads out of the replica."""
     try:
-        entries = tuple(Entry(*_checked(line)) for line in json.loads(content))
-    except (TypeError, RecursionError) as error:
+        lines = json.loads(content)
+        entries = tuple(Entry(*_checked(line)) for line in lines[:])  # of a list only
+    except (TypeError, KeyError, RecursionError) as error:
         raise ValueError(f"not a manifest: {error}") from error
     return Manifest(tuple(sorted(entries)))
 

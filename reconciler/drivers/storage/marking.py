@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 
@@ -12,6 +13,10 @@ from reconciler.drivers.storage.scan import is_ours, receipt_in
 from reconciler.drivers.storage.writing import Writing
 from reconciler.errors import Conflict, NotOurs
 from reconciler.model import Change, Mark, Observed, Resource
+
+
+def _nothing(_receipt: Receipt) -> None:
+    """Nothing else is to be tidied up."""
 
 
 def now() -> str:
@@ -116,10 +121,15 @@ def same_or_gone(folder: int, name: str, thing: Observed) -> bool:
     return True
 
 
-def throw_away(writing: Writing, parent: int, name: str, ours: int, half: HalfMade) -> None:
-    """Gone by one rename, then emptied; a kill in between leaves something marked."""
+def to_trash(writing: Writing, parent: int, name: str, ours: int, half: HalfMade) -> None:
+    """Gone from its place by one rename; what is to be emptied now stays marked until it is."""
     writing.remove(ours, str(half))
     writing.move(parent, name, ours, str(half))
+
+
+def throw_away(writing: Writing, parent: int, name: str, ours: int, half: HalfMade) -> None:
+    """To the trash, and emptied at once."""
+    to_trash(writing, parent, name, ours, half)
     writing.remove(ours, str(half))
     os.fsync(ours)
 
@@ -129,14 +139,23 @@ def unmark(writing: Writing, folder: int, ours: int, half: HalfMade) -> None:
     throw_away(writing, folder, OURS, ours, half)
 
 
-def remove_half_made(writing: Writing, folder: int, names: Names) -> None:
-    """Remove what a killed run left at this place. Raises Transient while somebody is at work on it."""
+def remove_half_made(
+    writing: Writing, folder: int, names: Names, tidy: Callable[[Receipt], None] = _nothing
+) -> None:
+    """Remove what a killed run left at this place; `tidy` comes first, while its receipt is still there.
+
+    Raises Transient while somebody is at work on it.
+    """
     *way, name = names
     with ExitStack() as stack:
         stack.enter_context(suppress(FileNotFoundError))
         ours = stack.enter_context(folders.below(folder, way))
         inner = stack.enter_context(folders.below(ours, (name,)))
         stack.enter_context(writing.lock(inner))
+        with suppress(ValueError):
+            receipt = receipt_in(inner)
+            if receipt is not None:
+                tidy(receipt)
         writing.remove(ours, name)
 
 

@@ -10,18 +10,19 @@ from collections.abc import Iterable
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 
 from reconciler.drivers.storage import folders, scan
 from reconciler.drivers.storage.client import Reader, Writer
 from reconciler.drivers.storage.converging import Replica, open_element
-from reconciler.drivers.storage.layout import OLD, OURS, Names, names_of
+from reconciler.drivers.storage.layout import OLD, OURS, Names, Receipt, names_of, replica_names
 from reconciler.drivers.storage.manifest import differences, manifest_in, shown
 from reconciler.drivers.storage.marking import (
     half_made,
     remove_half_made,
     same_or_gone,
     seen,
-    throw_away,
+    to_trash,
     unmark,
 )
 from reconciler.drivers.storage.writing import Writing
@@ -67,7 +68,8 @@ class ReplicaHand:
         names = names_of(thing.uid)
         with client.lake() as lake, suppress(FileNotFoundError):
             if OURS in names:
-                remove_half_made(writing, _open(lake), names)
+                tidy = partial(_tidy, writing, _open(lake), names[0])
+                remove_half_made(writing, _open(lake), names, tidy)
                 return
             with folders.below(_open(lake), names[:-1]) as parent:
                 if not same_or_gone(parent, names[-1], thing) or thing.mark is None:
@@ -78,11 +80,18 @@ class ReplicaHand:
                         with folders.below(parent, names[-1:]) as folder:
                             unmark(writing, folder, ours, half)
                         return
-                    throw_away(writing, parent, names[-1], ours, half)
-            remove_empty_ways(writing, _open(lake), names)
+                    to_trash(writing, parent, names[-1], ours, half)
+                    _remove_empty_ways(writing, _open(lake), names)
+                    writing.remove(ours, str(half))
 
 
-def remove_empty_ways(writing: Writing, lake: int, names: Names) -> None:
+def _tidy(writing: Writing, lake: int, element: str, receipt: Receipt) -> None:
+    """The directories above the place that a half-made replica had or was to have."""
+    names = replica_names(receipt.ref, receipt.spec.get("dataset", ""))
+    _remove_empty_ways(writing, lake, (element, *names))
+
+
+def _remove_empty_ways(writing: Writing, lake: int, names: Names) -> None:
     """The directories of a data set and a scope go when nothing is left in them."""
     with suppress(FileNotFoundError), folders.below(lake, names[:1]) as element:
         with folders.below(element, names[1:2]) as scope:

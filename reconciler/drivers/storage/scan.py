@@ -30,11 +30,13 @@ _DAMAGED: Final = "its receipt can't be read"
 _LEFT: Final = {NEW: "its making was interrupted", OLD: "its removal was interrupted"}
 
 
-def receipt_in(folder: int) -> Receipt | None:
-    """The receipt in an open directory; None when there is none. Raises ValueError for a broken one."""
-    with suppress(FileNotFoundError):
-        return read_receipt(folders.read(folder, f"{OURS}/{RECEIPT}"))
-    return None
+def receipt_in(folder: int, name: str = ".") -> Receipt | None:
+    """The receipt in a directory of an open one; None when there is none. Raises ValueError for a broken one."""
+    try:
+        content = folders.read(folder, f"{name}/{OURS}/{RECEIPT}")
+    except FileNotFoundError:
+        return None
+    return read_receipt(content)
 
 
 def is_ours(receipt: Receipt, owner: str, target: str) -> bool:
@@ -45,8 +47,7 @@ def is_ours(receipt: Receipt, owner: str, target: str) -> bool:
 def elements(lake: int, target: str, path: str, ask: Ask) -> Iterator[Observed]:
     """All storage elements of ours, half-made ones, and unmarked directories at natural keys."""
     for name in folders.folders_in(lake):
-        with folders.below(lake, (name,)) as folder:
-            yield from _look(folder, (name,), name, (ELEMENT, target, path), ask)
+        yield from _look(lake, (name,), name, (ELEMENT, target, path), ask)
     yield from _half_made(lake, (), ELEMENT, target, ask.owner)
 
 
@@ -73,18 +74,15 @@ def on_element(element: int, name: str, target: str, path: str, ask: Ask) -> Ite
             for data in folders.folders_in(scope_folder):
                 with folders.below(scope_folder, (data,)) as data_folder:
                     for leaf in folders.folders_in(data_folder):
-                        yield from _replica(data_folder, (name, scope, data, leaf), target, path, ask)
+                        key = natural_key((scope, data, leaf))
+                        names = (name, scope, data, leaf)
+                        yield from _look(data_folder, names, key, (REPLICA, target, path), ask)
 
 
-def _replica(parent: int, names: Names, target: str, path: str, ask: Ask) -> Iterator[Observed]:
-    with suppress(FileNotFoundError), folders.below(parent, names[-1:]) as folder:
-        yield from _look(folder, names, natural_key(names[1:]), (REPLICA, target, path), ask)
-
-
-def _look(folder: int, names: Names, key: str, where: tuple[str, str, str], ask: Ask) -> Iterator[Observed]:
+def _look(parent: int, names: Names, key: str, where: tuple[str, str, str], ask: Ask) -> Iterator[Observed]:
     kind, target, path = where
     try:
-        receipt = receipt_in(folder)
+        receipt = receipt_in(parent, names[-1])
     except ValueError:
         receipt, message = None, _DAMAGED
     else:

@@ -14,7 +14,7 @@ can't carry them exactly), control characters, any encoding but UTF-8.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
@@ -34,16 +34,14 @@ from yaml.events import (
 
 from reconciler.model import Json
 from reconciler.printable import shown
+from reconciler.strict_yaml.places import Places, locate, place_of, trees_of
+from reconciler.strict_yaml.text import CONTROL, SPLIT, Place, YamlError, decode, parser_of, syntax_error
 
 VERSION: Final = 1  # of what this module makes of a file; part of the key of every cache
-MAX_BYTES: Final = 2**20
 MAX_DEPTH: Final = 64
 MAX_NODES: Final = 50_000
 MAX_ALIASES: Final = 100
 MAX_INTEGER: Final = 2**53 - 1
-
-Path = Sequence[str | int]
-Place = tuple[int, int]  # line and column, from 1
 
 _NOTHING: Final = object()
 _WORDS: Final[dict[str, Json]] = {
@@ -52,9 +50,7 @@ _WORDS: Final[dict[str, Json]] = {
     **dict.fromkeys(("false", "False", "FALSE"), False),
 }
 _INTEGER = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
-_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ufffe\uffff]")
 _CORE: Final = "tag:yaml.org,2002:"
-_UTF16: Final = (b"\xff\xfe", b"\xfe\xff")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,68 +62,17 @@ class Parsed:
     value: Json
 
 
-class YamlError(Exception):
-    """What is wrong with a file, where (from 1), and what to do about it."""
-
-    def __init__(self, place: Place, code: str, message: str, hint: str = "") -> None:
-        super().__init__(message)
-        self.line, self.column = place
-        self.code, self.message, self.hint = code, message, hint
-
-
 def read(data: bytes) -> tuple[Parsed, ...]:
     """All documents of a file; documents without content are left out. Raises YamlError."""
     text = decode(data)
     try:
-        return tuple(_Reader(_parser(text), careful="\\" in text).documents())
+        return tuple(_Reader(parser_of(text), careful="\\" in text).documents())
     except yaml.MarkedYAMLError as error:
-        raise _syntax_error(text, error) from error
+        raise syntax_error(text, error) from error
     except yaml.reader.ReaderError as error:
         raise YamlError((1, 1), "Syntax", f"not YAML: {error.reason}") from error
     except _DuplicateError as error:
         raise _duplicate(text, error) from None
-
-
-def decode(data: bytes) -> str:
-    """The text of a file: UTF-8 without control characters, with or without a byte order mark."""
-    if len(data) > MAX_BYTES:
-        raise YamlError((1, 1), "TooLarge", f"the file has {len(data):,} bytes; the limit is 1 MiB", _SPLIT)
-    if data[:2] in _UTF16 or b"\x00" in data[:4]:
-        raise YamlError((1, 1), "Encoding", "the file is UTF-16 or UTF-32, not UTF-8", "save it as UTF-8")
-    try:
-        text = data.decode()
-    except UnicodeDecodeError as error:
-        place = _place_of(data[: error.start].decode())
-        raise YamlError(place, "Encoding", "the file is not valid UTF-8 here", "save it as UTF-8") from error
-    text = text.removeprefix("\ufeff")
-    if bad := _CONTROL.search(text):
-        message = f"control character U+{ord(bad[0]):04X}"
-        raise YamlError(_place_of(text[: bad.start()]), "ControlCharacter", message, "delete it")
-    return text
-
-
-_SPLIT: Final = "split it into several files"
-
-
-def _place_of(before: str) -> Place:
-    return before.count("\n") + 1, len(before) - (before.rfind("\n") + 1) + 1
-
-
-def _parser(text: str) -> Any:
-    """An event parser: the C one; where PyYAML was built without it the slower one in Python."""
-    try:
-        from yaml._yaml import CParser  # noqa: PLC0415  absent in builds without libyaml
-    except ImportError:
-        return _pure_parser(text)
-    return CParser(text)
-
-
-def _pure_parser(text: str) -> Any:
-    return yaml.Loader(text)  # only its events are used; nothing is constructed
-
-
-def _place(event: Any) -> Place:
-    return event.start_mark.line + 1, event.start_mark.column + 1
 
 
 class _DuplicateError(Exception):
@@ -140,7 +85,7 @@ class _DuplicateError(Exception):
 
 def _duplicate(text: str, error: _DuplicateError) -> YamlError:
     line, column = error.place
-    nodes = (node for tree in _trees(text) for node in tree.all())
+    nodes = (node for tree in trees_of(text) for node in tree.all())
     first = next((node.key for node in nodes if node.twin == error.place), None)
     where = f": it is already in line {first[0]}" if first else ""
     message = f"the key `{shown(error.key)}` is given twice{where}"
@@ -191,7 +136,7 @@ class _Reader:
             else:
                 value = self.opened(event, len(stack))
             if self.nodes < 0:
-                _refuse(event, "TooLarge", f"more than {MAX_NODES:,} values in one file", _SPLIT)
+                _refuse(event, "TooLarge", f"more than {MAX_NODES:,} values in one file", SPLIT)
             if type(top) is list:
                 top.append(value)
             elif key is _NOTHING:
@@ -209,7 +154,7 @@ class _Reader:
 
     def scalar(self, event: Any) -> Json:
         value = event.value
-        if self.careful and _CONTROL.search(value):
+        if self.careful and CONTROL.search(value):
             _refuse(event, "ControlCharacter", "a control character behind an escape", "delete it")
         if event.implicit[0]:
             value = _resolved(event, value)
@@ -299,136 +244,12 @@ def _key(event: Any, value: Json, mapping: dict[str, Json]) -> str:
     if value == "<<" and getattr(event, "implicit", (False,))[0]:
         _refuse(event, "MergeKey", "merge keys `<<` are not allowed", "write the fields out")
     if value in mapping:
-        raise _DuplicateError(_place(event), value)
+        raise _DuplicateError(place_of(event), value)
     return value
 
 
 def _refuse(event: Any, code: str, message: str, hint: str = "") -> NoReturn:
-    raise YamlError(_place(event), code, message, hint)
+    raise YamlError(place_of(event), code, message, hint)
 
 
-_HINTS: Final = (
-    (
-        "mapping values are not allowed",
-        "a `:` where no mapping can begin",
-        "quote a value that holds `: `, or check the indentation",
-    ),
-    ("could not find expected ':'", "a key without its `:`", "write `key: value`, and check the indentation"),
-    ("did not find expected key", "this line does not fit the block it is in", "check the indentation"),
-    ("expected '-' indicator", "this line does not fit the list it is in", "check the indentation"),
-    ("unexpected end of stream", "a quote or bracket that is never closed", "close it"),
-    ("did not find expected ',' or", "a bracket that is never closed", "close it, or put a comma between"),
-    ("cannot start any token", "a character that no plain value may begin with", "put the value in quotes"),
-    ("scanning a directive", "a line beginning with `%`", "put the value in quotes"),
-    ("did not find expected <document start>", "text after the end of the document", "check the indentation"),
-)
-
-
-def _syntax_error(text: str, error: yaml.MarkedYAMLError) -> YamlError:
-    """Say what the parser said in the words of an author."""
-    mark = error.problem_mark or error.context_mark
-    place = (mark.line + 1, mark.column + 1) if mark else (1, 1)
-    if mark and text[mark.index : mark.index + 1] == "\t":
-        return YamlError(place, "Syntax", "not YAML: a tab; YAML does not allow them here", "use spaces")
-    said = f"{error.context or ''} {error.problem or ''}".strip()
-    for sign, message, hint in _HINTS:
-        if sign in said:
-            return YamlError(place, "Syntax", f"not YAML: {message}", hint)
-    return YamlError(place, "Syntax", f"not YAML: {shown(said, 200)}", "check the lines before it")
-
-
-@dataclass(slots=True)
-class _Node:
-    """Where one value is, and its key, if it is in a mapping. `twin`: a second key of the same name."""
-
-    value: Place
-    key: Place | None = None
-    children: dict[str | int, _Node] | None = None
-    twin: Place | None = None
-
-    def all(self) -> Iterator[_Node]:
-        waiting = [self]
-        while waiting:
-            node = waiting.pop()
-            yield node
-            waiting.extend((node.children or {}).values())
-
-
-class Places:
-    """Where the values of one file are. Paths do not lead through aliases: their place is the alias's."""
-
-    def __init__(self, data: bytes) -> None:
-        self._trees = _trees(decode(data))
-
-    def value(self, index: int, path: Path) -> Place:
-        """Line and column, from 1, of the value at this path; of its nearest parent where there is none.
-
-        `index` is that of the document in the file.
-        """
-        return self._find(index, path).value
-
-    def key(self, index: int, path: Path) -> Place:
-        """Where the key of the value at this path is written; the value's place for entries of lists."""
-        node = self._find(index, path)
-        return node.key or node.value
-
-    def _find(self, index: int, path: Path) -> _Node:
-        node = self._trees[index] if index < len(self._trees) else _Node((1, 1))
-        for step in path:
-            inner = (node.children or {}).get(step)
-            if inner is None:
-                break
-            node = inner
-        return node
-
-
-def locate(data: bytes, index: int, path: Path) -> Place:
-    """Where one value of a file begins."""
-    return Places(data).value(index, path)
-
-
-def _trees(text: str) -> list[_Node]:
-    """The places of all values of all documents, as far as the file can be read."""
-    event_of = _parser(text).get_event
-    trees: list[_Node] = []
-    try:
-        while (sort := type(event_of())) is not StreamEndEvent:
-            if sort is DocumentStartEvent:
-                _tree(event_of, trees)
-    except yaml.YAMLError:
-        pass  # what came before the error is what was asked for
-    return trees
-
-
-def _tree(event_of: Callable[[], Any], trees: list[_Node]) -> None:
-    """Add the places of one document."""
-    stack: list[tuple[_Node, bool]] = []
-    pending: tuple[str, Place] | None = None
-    keys: list[tuple[str, Place] | None] = []
-    while (sort := type(event := event_of())) is not DocumentEndEvent:
-        if sort in (MappingEndEvent, SequenceEndEvent):
-            stack.pop()
-            pending = keys.pop()
-            continue
-        if stack and stack[-1][1] and pending is None:
-            pending = (getattr(event, "value", ""), _place(event))
-            continue
-        node = _Node(_place(event), pending[1] if pending else None)
-        if stack:
-            _attach(stack[-1][0], node, pending[0] if pending else None)
-        else:
-            trees.append(node)
-        pending = None
-        if sort in (MappingStartEvent, SequenceStartEvent):
-            keys.append(pending)
-            node.children = {}
-            stack.append((node, sort is MappingStartEvent))
-
-
-def _attach(parent: _Node, node: _Node, key: str | None) -> None:
-    children = parent.children if parent.children is not None else {}
-    name: str | int = len(children) if key is None else key
-    if name in children:
-        children[name].twin = node.key
-    else:
-        children[name] = node
+__all__ = ["Parsed", "Places", "YamlError", "locate", "read"]
