@@ -14,6 +14,7 @@ from datetime import timedelta
 from getpass import getuser
 
 from reconciler import registry, scene
+from reconciler.announce import announce
 from reconciler.approval import Consent, consent
 from reconciler.errors import ExitCode, Problem, worst
 from reconciler.model import Change, Condition, Json, Outcome, Plan, Record, Ref, Result, Word
@@ -51,7 +52,6 @@ class Applied:
     invalid: tuple[Problem, ...]
     notices: tuple[str, ...]
     exit_code: ExitCode
-    before: Mapping[Ref, Condition]
     outputs: Mapping[Ref, Mapping[str, Json]]
     objects: int = 0
 
@@ -215,19 +215,12 @@ def _record(
     )
     partial = session.request.only or session.request.targets or session.request.remove_group
     finish = session.store.finish_part if partial else session.store.finish
-    finish(record)
+    session.store.note_locks(scene.locks(last))
+    record = replace(record, conditions=finish(record))
+    outputs = scene.outputs(last)
+    notices = (*session.notices, *announce(session, record, before, outputs))
     objects = len(session.valid.declared)
-    return Applied(
-        record,
-        first.plan,
-        last.plan,
-        session.valid.problems,
-        session.notices,
-        code,
-        before,
-        scene.outputs(last),
-        objects,
-    )
+    return Applied(record, first.plan, last.plan, session.valid.problems, notices, code, outputs, objects)
 
 
 def _followed(session: Session, last: View) -> str:

@@ -250,9 +250,13 @@ def _proved(thing: Observed, history: Any) -> Observed:
 def world(session: Session, wanted: Wish, observation: Observation) -> World:
     """The world as data: what was seen, what could be there, and the time."""
 
+    former = {new: old for old, new in wanted.renamed.items()}
+
     def could_hold(ref: Ref, target: str) -> bool:
-        blind = target in observation.blind
-        return blind and not session.history.proves_absent([mark_id(ref.object)], target)
+        if target not in observation.blind:
+            return False
+        names = [mark_id(name) for name in (ref.object, former.get(ref.object)) if name is not None]
+        return not session.history.proves_absent(names, target)
 
     ours = observation.by_object(wanted.renamed)
     return World(
@@ -418,6 +422,19 @@ def removals(session: Session, wanted: Wish, changes: Iterable[Change]) -> list[
         for change in changes
         if counts(change, primitives)
     ]
+
+
+def locks(found: View) -> dict[str, bool]:
+    """Which things are locked, for those whose mark has no room to say so."""
+    declared = found.wish.declared
+    unroomy = [
+        thing for thing in found.observation.all() if thing.mark is not None and thing.mark.ref is None
+    ]
+    return {
+        thing.mark.id: declared[thing.ref.object].metadata.locked
+        for thing in unroomy
+        if thing.mark is not None and thing.ref.object in declared
+    }
 
 
 def outputs(found: View) -> dict[Ref, Mapping[str, Json]]:

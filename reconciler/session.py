@@ -19,7 +19,8 @@ from reconciler.git import Repository, open_repository
 from reconciler.kinds.provider import targets_of
 from reconciler.model import Declared, Ref, Source, Target
 from reconciler.settings import Settings
-from reconciler.stages.load import LIMIT, Snapshot, is_candidate, load, parse
+from reconciler.stages.load import Snapshot, load
+from reconciler.stages.parse import LIMIT, is_candidate, parse
 from reconciler.stages.validate import Validated, validate
 from reconciler.store import History, Store, open_store
 

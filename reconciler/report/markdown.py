@@ -39,7 +39,9 @@ _LEVELS: Final = (
     Detail(5, 100_000, 1_000),
     Detail(0, 100_000, 1_000),
     Detail(0, 200, 100),
+    Detail(0, 100, 100),
     Detail(0, 50, 50),
+    Detail(0, 25, 50),
     Detail(0, 10, 20),
     Detail(0, 0, 10),
 )

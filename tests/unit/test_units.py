@@ -28,7 +28,14 @@ def test_a_duration_beyond_all_calendars_is_refused() -> None:
 
 @pytest.mark.parametrize(
     ("text", "count"),
-    [("0B", 0), ("512B", 512), ("500MB", 500_000_000), ("10GiB", 10 * 2**30), ("1.5KiB", 1536), ("1kB", 1000)],
+    [
+        ("0B", 0),
+        ("512B", 512),
+        ("500MB", 500_000_000),
+        ("10GiB", 10 * 2**30),
+        ("1.5KiB", 1536),
+        ("1kB", 1000),
+    ],
 )
 def test_sizes(text: str, count: int) -> None:
     assert size(text) == count

@@ -116,7 +116,9 @@ json_values = some.recursive(
     | some.booleans()
     | some.integers(-(2**53) + 1, 2**53 - 1)
     | some.text(some.characters(codec="utf-8", exclude_categories=["Cc", "Cs", "Cn", "Co"]), max_size=20),
-    lambda inner: some.lists(inner, max_size=4) | some.dictionaries(some.text("abcé<.", min_size=1), inner, max_size=4),
+    lambda inner: (
+        some.lists(inner, max_size=4) | some.dictionaries(some.text("abcé<.", min_size=1), inner, max_size=4)
+    ),
     max_leaves=20,
 )
 

@@ -31,7 +31,7 @@ _LEFT: Final = {NEW: "its making was interrupted", OLD: "its removal was interru
 
 
 def receipt_in(folder: int, name: str = ".") -> Receipt | None:
-    """The receipt in a directory of an open one; None when there is none. Raises ValueError for a broken one."""
+    """The receipt in a directory of an open one; None without one. Raises ValueError for a broken one."""
     try:
         content = folders.read(folder, f"{name}/{OURS}/{RECEIPT}")
     except FileNotFoundError:
