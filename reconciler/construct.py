@@ -171,7 +171,7 @@ def _converter(hint: Any, way: _Way) -> Convert | None:
 
 def _later(nested: Callable[[type[Any]], Convert], cls: type[Any]) -> Convert:
     """Look the nested class up when first used, so that classes may hold themselves."""
-    return lambda value: nested(cls)(value)
+    return lambda value: nested(cls)(value)  # noqa: PLW0108  not before it is used
 
 
 def _scalar(hint: Any) -> Convert | None:

@@ -1,8 +1,8 @@
 """One repository of configuration, read through git plumbing; never checked out, nothing in it acts.
 
 Stands under `load`. Reading takes few processes: one lists the tree of a commit, one streams all blobs that
-are needed. No process of ours runs hooks, filters, file-system monitors or lazy fetches, and the environment's
-GIT_* variables are ignored, so that a call from within a hook reads what it was asked to.
+are needed. No process of ours runs hooks, filters, file-system monitors or lazy fetches, and the GIT_*
+variables of the environment are ignored, so that a call from within a hook reads what it was asked to.
 A URL is mirrored into the cache by `reconciler.mirror`.
 """
 
@@ -183,18 +183,10 @@ class Repository:
             rest -= skipped
         return content
 
-    def work_tree(self) -> dict[str, str]:
-        """Path → blob id as the index has it; "" for what is changed, untracked or no file."""
-        staged = self._run("ls-files", "-s", "-z").stdout
-        files = {}
-        for line in _names(staged):
-            head, _, path = line.partition("\t")
-            files[path] = head.split(" ")[1] if head.startswith("100") else ""
-        changed = self._run(
-            "diff-files", "--name-only", "-z", "--no-ext-diff", "--relative", "--", "."
-        ).stdout
-        others = self._run("ls-files", "-o", "--exclude-standard", "-z").stdout
-        return files | dict.fromkeys((*_names(changed), *_names(others)), "")
+    def work_tree(self) -> tuple[str, ...]:
+        """The files below `directory`, tracked or not, that git does not ignore; sorted."""
+        listing = self._run("ls-files", "--cached", "--others", "--exclude-standard", "-z").stdout
+        return tuple(sorted(set(_names(listing))))
 
     def _run(self, *arguments: str, fail: bool = True) -> subprocess.CompletedProcess[bytes]:
         done = run_git((*_SAFE, *arguments), self.directory)
@@ -240,10 +232,9 @@ def _names(listing: bytes) -> list[str]:
     return [name.decode(errors="surrogateescape") for name in listing.split(b"\x00") if name]
 
 
-def blob_id(data: bytes, like: str = "") -> str:
-    """The id that git gives this content; `like` is an id of the same repository (SHA-1 or SHA-256)."""
-    algorithm = hashlib.sha256 if len(like) == 64 else hashlib.sha1
-    return algorithm(b"blob %d\x00" % len(data) + data).hexdigest()
+def blob_id(data: bytes) -> str:
+    """The id that git gives this content."""
+    return hashlib.sha1(b"blob %d\x00" % len(data) + data, usedforsecurity=False).hexdigest()
 
 
 def is_url(location: str) -> bool:
@@ -268,7 +259,7 @@ def open_work_tree(directory: Path) -> Repository | None:
     """The repository whose work tree this directory is, or is part of; None where it is none."""
     found = run_git((*_SAFE, "rev-parse", "--is-inside-work-tree"), directory)
     inside = found.stdout.strip() == b"true"
-    return Repository(str(directory), directory) if inside and not _is_foreign(directory) else None
+    return Repository(str(directory), directory) if inside else None
 
 
 def _open_directory(location: str) -> Repository:

@@ -187,6 +187,9 @@ class Resource:
     facts: Mapping[str, Any] = NOTHING
 
 
+PARTIAL: Final = "Partial"  # the reason of things that an interrupted run left
+
+
 class State(StrEnum):
     """How a real thing is, in one of three words."""
 
@@ -263,6 +266,11 @@ class Observed:
     drift: tuple[FieldChange, ...] = ()
     since: str = ""
     verified: datetime | None = None
+
+    @property
+    def partial(self) -> bool:
+        """Half-made or half-removed: nobody has ever had it, or has it any more."""
+        return self.state is State.FAILED and self.reason == PARTIAL
 
 
 class Action(StrEnum):

@@ -23,7 +23,7 @@ GOOD, UNPROVEN, PROGRESSING, BAD, UNSEEN, NOTHING_THERE = (
     "unseen",
     "",
 )
-_STAY = (BAD, UNPROVEN, PROGRESSING, GOOD, UNSEEN)
+_STAY = (GOOD, UNPROVEN, PROGRESSING, BAD, UNSEEN)
 
 
 @dataclass(frozen=True, slots=True)

@@ -171,8 +171,8 @@ def _spare(thing: Observed, kept: Observed, resource: Resource, scene: Scene, *,
 
 
 def _same_incarnation(spec: Spec, thing: Observed, primitive: Primitive) -> bool:
-    """Can this thing become what is wanted without being made anew?"""
-    return all(
+    """Can this thing become what is wanted without being made anew? Half-made ones are simply made."""
+    return thing.partial or all(
         key not in spec or spec[key] == thing.spec.get(key) or is_late(spec[key])
         for key in primitive.immutable
     )

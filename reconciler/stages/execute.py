@@ -245,7 +245,7 @@ class Execution:
         if (
             kind is None
             or change.action is not Action.DELETE
-            or (change.have and change.have.reason == "Partial")
+            or (change.have and change.have.partial)
         ):
             return False
         hold = kind.hold_removal(change, self._world)

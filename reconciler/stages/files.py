@@ -14,19 +14,18 @@ from reconciler.stages.parse import LIMIT, key_of, parse, symlink_problem
 
 
 def read_files(
-    directory: Path, candidates: Sequence[tuple[str, str]], cache: BlobCache
+    directory: Path, paths: Sequence[str], cache: BlobCache
 ) -> tuple[dict[str, str], list[Problem]]:
-    """Path → blob id, reading what the cache does not know; files that are gone are left out."""
+    """Path → blob id; what the cache does not know is parsed. Files that are gone are left out.
+
+    All files are read: asking git which ones changed since they were staged can run their filters.
+    """
     blobs: dict[str, str] = {}
     problems: list[Problem] = []
     plain: dict[str, bool] = {"": True}
-    example = next((blob for _, blob in candidates if blob), "")
-    for path, blob in candidates:
+    for path in paths:
         if not _is_plain(directory, path.rpartition("/")[0], plain):
             continue  # behind a symlinked folder; git says that it is gone
-        if blob and key_of(path, blob) in cache.entries:
-            blobs[path] = blob
-            continue
         try:
             data = read_file(f"{directory}/{path}")
         except FileNotFoundError:
@@ -34,7 +33,7 @@ def read_files(
         except OSError:
             problems.append(symlink_problem(path))
             continue
-        blobs[path] = blob_id(data, example)
+        blobs[path] = blob_id(data)
         key = key_of(path, blobs[path])
         if key not in cache.entries:
             cache.add(key, parse(data, key, cache.used + 1))
@@ -55,12 +54,10 @@ def read_file(path: str) -> bytes:
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise OSError("not a regular file")
-        chunks = []
-        rest = LIMIT + 1
-        while rest and (chunk := os.read(descriptor, rest)):
-            chunks.append(chunk)
-            rest -= len(chunk)
-        return b"".join(chunks)
+        content = os.read(descriptor, LIMIT + 1)
+        while len(content) <= LIMIT and (more := os.read(descriptor, LIMIT + 1 - len(content))):
+            content += more
+        return content
     finally:
         os.close(descriptor)
 

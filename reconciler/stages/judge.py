@@ -17,7 +17,7 @@ from reconciler.kind import Kind, Primitive, World
 from reconciler.model import Action, Change, Hold, Observed, Ref, State, mark_id
 from reconciler.settings import Settings
 
-FREE = frozenset({"Superseded", "Duplicate", "Partial"})
+FREE = frozenset({"Superseded", "Duplicate"})
 NEVER_APPROVED = frozenset({"Locked", "InUse", "LastCopy", "BlindBucket", "ProviderInUse"})
 TIMED = frozenset({"Expired"})
 
@@ -92,8 +92,7 @@ def counts(change: Change, primitives: Mapping[str, Primitive]) -> bool:
 
 
 def _is_partial(change: Change) -> bool:
-    """A half-made thing: no one has ever had it."""
-    return change.have is not None and change.have.reason == "Partial"
+    return change.have is not None and change.have.partial
 
 
 # -- gates, in order -------------------------------------------------------------------------
@@ -128,7 +127,9 @@ def _leaving(change: Change, case: Case) -> Hold | None:
 
 
 def _locked(change: Change, case: Case) -> Hold | None:
-    if not removes(change) or change.reason in FREE or change.have is None or change.have.mark is None:
+    if not removes(change) or change.reason in FREE or _is_partial(change):
+        return None
+    if change.have is None or change.have.mark is None:
         return None
     wish = change.want.metadata.locked if change.want else False
     known = change.have.mark.lock if change.have.mark.ref else case.lock_known(change.have.mark.id)

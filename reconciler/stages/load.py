@@ -120,8 +120,8 @@ def load_worktree(directory: Path, cache_dir: Path | None = None) -> Snapshot:
             f"there is no directory '{directory}'", hint="give the folder of a repository"
         )
     repository = open_work_tree(directory)
-    known = repository.work_tree() if repository else dict.fromkeys(walk(directory), "")
-    candidates = sorted((path, blob) for path, blob in known.items() if is_candidate(path))
+    files = repository.work_tree() if repository else sorted(walk(directory))
+    candidates = [path for path in files if is_candidate(path)]
     _check_count(candidates)
     with without_collection():
         cache = open_cache(_cache_path(cache_dir, directory, "files"))

@@ -14,7 +14,7 @@ import pytest
 from reconciler import registry
 from reconciler.errors import InvalidRepository, Problem, ReconcilerError, Transient
 from reconciler.git import open_repository
-from reconciler.mirror import check_url
+from reconciler.mirror import _hardened, check_url
 from reconciler.model import Json, Ref
 from reconciler.stages.load import Snapshot, load, load_worktree
 from reconciler.stages.validate import validate
@@ -23,6 +23,9 @@ from tests.conftest import GitRepository
 
 SETTINGS = "owner: test-1\n"
 SECRET = "s3cr3t-value"
+BOMB = b"a: &a [x, x, x, x, x, x, x, x, x, x]\n" + b"".join(
+    b"%c: &%c [%s]\n" % (98 + turn, 98 + turn, b",".join([b"*%c" % (97 + turn)] * 10)) for turn in range(9)
+)
 SCHEMA: dict[str, Json] = {
     "type": "object",
     "properties": {"password": {"type": "string", "pattern": "^env:", "writeOnly": True}},
@@ -123,9 +126,7 @@ def test_a5_a_provider_can_name_no_program(repository: GitRepository) -> None:
         (b"a: !!python/object/apply:os.system ['touch /tmp/owned']\n", "Tag"),
         (b"!!python/object/new:type [x]\n", "Tag"),
         (b"a: !include /etc/passwd\n", "Tag"),
-        (b"a: &a [x, x, x, x, x, x, x, x, x, x]\n"
-         + b"".join(b"%c: &%c [%s]\n" % (98 + i, 98 + i, b",".join([b"*%c" % (97 + i)] * 10)) for i in range(9)),
-         "TooLarge"),
+        (BOMB, "TooLarge"),
         (b"a: &x [*x]\n", "Syntax"),
         (b"a: &x y\n" + b"b: [" + b",".join([b"*x"] * 101) + b"]\n", "TooManyAliases"),
         (b"a: &x " + b"y" * 900_000 + b"\nb: [*x, *x, *x, *x, *x]\n", "TooLarge"),
@@ -319,7 +320,8 @@ def test_a10_no_secret_of_a_bad_object_is_printed(repository: GitRepository) -> 
         {
             "reconciler.yaml": SETTINGS,
             "p.yaml": "apiVersion: reconciler/v1\nkind: Provider\nmetadata: {name: p}\n"
-            f"spec: {{targets: [{{type: x, password: {SECRET}}}, {{type: x, name: b, password: [{SECRET}]}}]}}\n",
+            f"spec: {{targets: [{{type: x, name: a, password: {SECRET}}},"
+            f" {{type: x, name: b, password: [{SECRET}]}}]}}\n",
         }
     )
     found = problems_of(committed(repository))
@@ -359,13 +361,12 @@ class _Redirecting(threading.Thread):
             with connection:
                 self.requests.append(connection.recv(65536))
                 where = f"http://127.0.0.1:{self.port}/elsewhere/info/refs?service=git-upload-pack"
-                answer = f"HTTP/1.1 302 Found\r\nLocation: {where}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+                head = f"HTTP/1.1 302 Found\r\nLocation: {where}\r\n"
+                answer = f"{head}Content-Length: 0\r\nConnection: close\r\n\r\n"
                 connection.sendall(answer.encode())
 
 
 def test_a13_redirects_are_not_followed(tmp_path: Path) -> None:
-    from reconciler.mirror import _hardened
-
     server = _Redirecting()
     server.start()
     # http is refused by us before git is asked; here only the redirect is on trial

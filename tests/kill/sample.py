@@ -22,12 +22,14 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import reconciler.run
+import reconciler.store.writing
 from demo.make_uploads import make_uploads
-from reconciler.canonical import digest_of
+from reconciler import registry
 
 SAMPLE = Path(__file__).parents[2] / "sample-config-repo"
 OWNER = "demo-datacloud"
-STATEMENTS = ("INSERT", "UPDATE", "DELETE", "REPLACE", "COMMIT", "CREATE")
+STATEMENTS = ("INSERT", "UPDATE", "DELETE", "REPLACE", "CREATE")
 CALLS = frozenset(
     {
         "os.chmod",
@@ -60,13 +62,14 @@ class Sample:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self.uploads: dict[str, str] = {}
 
     @classmethod
     def made(cls, root: Path) -> Sample:
         """A fresh one: nothing applied yet."""
         sample = cls(root)
         shutil.copytree(SAMPLE, sample.repository)
-        make_uploads(sample.data / "uploads")
+        sample.uploads = make_uploads(sample.data / "uploads")
         sample.git("init", "--quiet", "--initial-branch", "main")
         sample.commit("begin")
         return sample
@@ -75,7 +78,9 @@ class Sample:
         """The same, in another folder."""
         root = Path(tempfile.mkdtemp(prefix="kill-", dir=self.root.parent))
         shutil.copytree(self.root, root, symlinks=True, dirs_exist_ok=True)
-        return Sample(root)
+        copy = Sample(root)
+        copy.uploads = self.uploads
+        return copy
 
     def remove(self) -> None:
         subprocess.run(["chmod", "-R", "u+w", self.root], check=True)
@@ -110,14 +115,11 @@ class Sample:
         return in_child(lambda: self._apply(), point)
 
     def _apply(self) -> dict[str, Any]:
-        from reconciler import run  # noqa: PLC0415  in the child, with its folders
-        from reconciler.session import Request  # noqa: PLC0415
-
         for name in ("cache", "data", "state"):
             os.environ[f"XDG_{name.upper()}_HOME"] = str(self.root / name)
         os.environ["HOME"] = str(self.root)
-        request = Request(str(self.repository), retry=True, deep=True, wait=timedelta(seconds=30))
-        applied = run.apply(request)
+        request = reconciler.run.Request(str(self.repository), retry=True, deep=True, wait=timedelta(seconds=30))
+        applied = reconciler.run.apply(request)
         left = [str(change.ref) for change in applied.left.changes]
         return {"code": int(applied.exit_code), "digest": applied.plan.digest, "left": left}
 
@@ -182,6 +184,13 @@ def _simulated(world: Path) -> str:
     return world_digest(world)
 
 
+def preload() -> None:
+    """Import in the parent what every child would import again."""
+    for name in ("simulated", "storage", "publish"):
+        registry.driver(name)
+    registry.kinds()
+
+
 def in_child(work: Callable[[], dict[str, Any]], point: int) -> Ended:
     """Do the work in a forked child. Counts the writes; kills the child before number `point`."""
     reading, writing = os.pipe()
@@ -229,7 +238,7 @@ class Count:
 
         def traced(*arguments: Any, **options: Any) -> sqlite3.Connection:
             connection = connect(*arguments, **options)
-            connection.set_trace_callback(self._statement)
+            connection.set_trace_callback(Statements(self).take)
             return connection
 
         sqlite3.connect = traced  # type: ignore[assignment]  # this process ends here
@@ -237,7 +246,7 @@ class Count:
 
     def _event(self, event: str, arguments: tuple[Any, ...]) -> None:
         if event in CALLS or (event == "open" and self._writes(arguments)):
-            self._one_more()
+            self.one_more()
 
     @staticmethod
     def _writes(arguments: tuple[Any, ...]) -> bool:
@@ -248,15 +257,21 @@ class Count:
             return any(letter in mode for letter in "wax+")
         return bool(flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT))
 
-    def _statement(self, statement: str) -> None:
-        if statement.lstrip().upper().startswith(STATEMENTS):
-            self._one_more()
-
-    def _one_more(self) -> None:
+    def one_more(self) -> None:
         self.writes += 1
         if self.writes == self.point:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-def state_digest(sample: Sample) -> str:
-    return digest_of(sample.world())
+class Statements:
+    """What one SQLite connection does: inside a transaction only its COMMIT writes, outside all do."""
+
+    def __init__(self, count: Count) -> None:
+        self.count = count
+        self.inside = False
+
+    def take(self, statement: str) -> None:
+        word = statement.lstrip().split(maxsplit=1)[0].upper().rstrip(";")
+        if word == "COMMIT" or (word in STATEMENTS and not self.inside):
+            self.count.one_more()
+        self.inside = word == "BEGIN" or (self.inside and word not in ("COMMIT", "ROLLBACK"))

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.model import Plan
-from tests.kill.sample import Sample
+from tests.kill.sample import Sample, preload
 
 EMPTY = Plan("", ()).digest
 STRIDE = int(os.environ.get("KILL_STRIDE", "1"))
@@ -34,6 +34,7 @@ def folder() -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def begun(folder: Path) -> Sample:
     """Nothing applied yet."""
+    preload()
     return Sample.made(folder / "begun")
 
 
@@ -42,14 +43,17 @@ def changed(begun: Sample) -> Sample:
     """Applied once; then one thing changed, one removed, one replica and one published file damaged."""
     sample = begun.copy()
     assert sample.apply().code == 0
-    file = sample.repository / "software/cms/root.yaml"
-    assert file.exists()
     (sample.repository / "data/cms/calibration.yaml").unlink()
-    rule = sample.repository / "data/virgo/strain.yaml"
-    rule.write_text(rule.read_text().replace("copies: 2", "copies: 1"))
+    old, new = (sha256 for name, sha256 in sample.uploads.items() if "basf2" in name)
+    upload = sample.repository / "software/belle2/basf2.yaml"
+    text = upload.read_text()
+    assert old in text
+    upload.write_text(text.replace(old, new).replace("basf2-08", "basf2-09"))
     sample.commit("change")
     next(sample.data.glob("sites/**/run-001.root")).write_bytes(b"rotten")
-    next(path for path in sample.data.rglob("VERSION") if path.is_file()).write_text("tampered\n")
+    tampered = next(sample.data.rglob("VERSION"))
+    tampered.chmod(0o644)
+    tampered.write_text("tampered\n")
     return sample
 
 

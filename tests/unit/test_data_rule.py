@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,12 +13,13 @@ from typing import Any
 import pytest
 
 from reconciler.construct import build, filled
-from reconciler.kind import World
+from reconciler.kind import Kind, World
 from reconciler.kinds.data_rule import KIND as RULE
 from reconciler.kinds.data_rule import DataRuleSpec
 from reconciler.kinds.storage_element import KIND as ELEMENT
 from reconciler.kinds.storage_element import StorageElementSpec
 from reconciler.model import (
+    PLAIN,
     Action,
     Change,
     Condition,
@@ -44,12 +47,12 @@ def target(name: str, **more: Any) -> Target:
     return Target(name, more.pop("driver", "storage"), name, settings, **more)
 
 
-def element(name: str, metadata: Metadata = Metadata(), **spec: Any) -> Declared:
+def element(name: str, metadata: Metadata = PLAIN, **spec: Any) -> Declared:
     whole = filled(StorageElementSpec, {"target": f"t-{name}", **spec})
     return Declared(Ref("StorageElement", "", name), whole, Source(f"{name}.yaml"), metadata)
 
 
-def rule(name: str = "higgs", group: str = "cms", metadata: Metadata = Metadata(), **spec: Any) -> Declared:
+def rule(name: str = "higgs", group: str = "cms", metadata: Metadata = PLAIN, **spec: Any) -> Declared:
     given = {"dataset": "cms:higgs", "source": "higgs", "expression": "*", **spec}
     return Declared(
         Ref("DataRule", group, name), filled(DataRuleSpec, given), Source(f"{name}.yaml"), metadata
@@ -87,7 +90,14 @@ def copy(
     )
 
 
-def world(*declared: Declared, seen=(), blind=(), targets=(), facts=None, proven=False) -> World:
+def world(
+    *declared: Declared,
+    seen: Sequence[Observed] = (),
+    blind: Sequence[str] = (),
+    targets: Sequence[Target] = (),
+    facts: dict[str, dict[str, Any]] | None = None,
+    proven: bool = False,
+) -> World:
     elements = [entry for entry in declared if entry.ref.kind == "StorageElement"]
     known = {entry.spec["target"]: target(entry.spec["target"]) for entry in elements}
     known |= {entry.name: entry for entry in targets}
@@ -118,7 +128,7 @@ ABC = [element("a", attributes={"x": 1}), element("b", attributes={"x": 2}), ele
 # -- StorageElement --------------------------------------------------------------------------
 
 
-def test_an_element_is_one_thing_at_its_target():
+def test_an_element_is_one_thing_at_its_target() -> None:
     declared = element("a", attributes={"tier": 1}, capacity="10GiB")
     (found,) = ELEMENT.expand(declared, world(declared))
     assert isinstance(found, Resource)
@@ -129,7 +139,7 @@ def test_an_element_is_one_thing_at_its_target():
     assert list(ELEMENT.natural_keys(declared)) == ["a"] == [found.facts["natural"]]
 
 
-def test_an_element_is_not_renamed_and_has_a_whole_capacity():
+def test_an_element_is_not_renamed_and_has_a_whole_capacity() -> None:
     renamed = element("a", Metadata(formerly=Ref("StorageElement", "", "z")), capacity="0.3B")
     assert [path for path, _, _ in ELEMENT.check(renamed)] == ["metadata.formerly", "spec.capacity"]
 
@@ -158,19 +168,19 @@ def test_an_element_is_not_renamed_and_has_a_whole_capacity():
         ({"verify": {"every": "1s"}}, "spec.verify.every"),
     ],
 )
-def test_a_bad_rule_is_refused_with_its_field(spec, path):
+def test_a_bad_rule_is_refused_with_its_field(spec: Any, path: str) -> None:
     problems = list(RULE.check(rule(**spec)))
     assert [found for found, _, _ in problems] == [path]
     assert all(message and hint for _, message, hint in problems)
 
 
-def test_a_good_rule_passes():
+def test_a_good_rule_passes() -> None:
     assert (
         list(RULE.check(rule(dataset="c" * 25 + ":" + "b" * 250, source="2026/higgs", lifetime="2w"))) == []
     )
 
 
-def test_two_rules_for_the_same_copies_are_one_too_many():
+def test_two_rules_for_the_same_copies_are_one_too_many() -> None:
     one, two = rule("one", expression="a|b"), rule("two", expression="b | a")
     others = [rule("three", copies=2, expression="a|b"), rule("four", group="lhcb", expression="a|b")]
     found = list(RULE.check_together([two, *others, one, rule("bad", expression="(")]))
@@ -181,8 +191,9 @@ def test_two_rules_for_the_same_copies_are_one_too_many():
 @pytest.mark.parametrize(
     ("name", "cls"), [("DataRule", DataRuleSpec), ("StorageElement", StorageElementSpec)]
 )
-def test_the_example_of_the_schema_is_good(name, cls):
-    kind = {"DataRule": RULE, "StorageElement": ELEMENT}[name]
+def test_the_example_of_the_schema_is_good(name: str, cls: Any) -> None:
+    kinds: dict[str, Kind[Any]] = {"DataRule": RULE, "StorageElement": ELEMENT}
+    kind = kinds[name]
     example = json.loads((SCHEMAS / f"{name}.json").read_text())["examples"][0]
     build(cls, example["spec"])
     ref = Ref(name, example["metadata"].get("group", ""), example["metadata"]["name"])
@@ -192,7 +203,7 @@ def test_the_example_of_the_schema_is_good(name, cls):
 # -- expansion -------------------------------------------------------------------------------
 
 
-def test_one_replica_per_chosen_element():
+def test_one_replica_per_chosen_element() -> None:
     of = rule(copies=2, expression="x<3")
     resources, conditions = expanded(of, world(*ABC, of))
     assert conditions == []
@@ -207,7 +218,7 @@ def test_one_replica_per_chosen_element():
     assert found.spec == {"dataset": "cms:higgs", "element": "a", "source": "higgs", "verify": verify}
 
 
-def test_copies_stay_where_they_are_and_surplus_is_not_wanted():
+def test_copies_stay_where_they_are_and_surplus_is_not_wanted() -> None:
     of = rule(copies=1)
     for on in "abc":
         resources, _ = expanded(of, world(*ABC, of, seen=[copy(of, on)]))
@@ -216,7 +227,7 @@ def test_copies_stay_where_they_are_and_surplus_is_not_wanted():
     assert list(expanded(of, world(*ABC, of, seen=seen))[0]) == ["b"]
 
 
-def test_facts_say_where_copies_lie_good_ones_first_and_only_of_the_group():
+def test_facts_say_where_copies_lie_good_ones_first_and_only_of_the_group() -> None:
     of, sibling = rule(copies=3), rule("sibling", expression="c")
     foreign = rule("foreign", group="lhcb", expression="c")
     seen = [copy(of, "a", State.FAILED), copy(of, "b"), copy(sibling, "c"), copy(foreign, "c")]
@@ -230,7 +241,7 @@ def test_facts_say_where_copies_lie_good_ones_first_and_only_of_the_group():
     assert resources["c"].facts["copies"][0]["path"] == "sites/t-b"
 
 
-def test_an_expression_that_selects_nothing_is_said():
+def test_an_expression_that_selects_nothing_is_said() -> None:
     of = rule(expression="country=XX")
     resources, (condition,) = expanded(of, world(*ABC, of))
     assert not resources
@@ -238,12 +249,12 @@ def test_an_expression_that_selects_nothing_is_said():
     assert "a, b, c" in condition.message
 
 
-def test_an_expression_that_can_not_be_read_is_said():
+def test_an_expression_that_can_not_be_read_is_said() -> None:
     _, (condition,) = expanded(rule(expression="("), world(*ABC))
     assert (condition.word, condition.reason) == (Word.FAILED, "ExpressionInvalid")
 
 
-def test_too_few_places_give_what_there_is_and_the_reasons():
+def test_too_few_places_give_what_there_is_and_the_reasons() -> None:
     sleeping = element("d", Metadata(suspend=Suspension("cleaning")))
     of = rule(copies=6, expression="*\\c")
     targets = [
@@ -255,7 +266,7 @@ def test_too_few_places_give_what_there_is_and_the_reasons():
     more = [element(name) for name in "efgh"]
     lost = element("i", target="nowhere")
     scene = world(*ABC, sleeping, *more, lost, of, targets=targets)
-    scene.targets.pop("nowhere")  # type: ignore[attr-defined]  a dict in this test
+    scene = replace(scene, targets={name: scene.targets[name] for name in scene.targets if name != "nowhere"})
     resources, (condition,) = expanded(of, scene)
     assert sorted(resources) == ["a", "b"]
     assert (condition.word, condition.reason) == (Word.WAITING, "NotEnoughElements")
@@ -274,7 +285,7 @@ def test_too_few_places_give_what_there_is_and_the_reasons():
     assert none.reason == "NoPlace"
 
 
-def test_room_counts_for_new_copies_only():
+def test_room_counts_for_new_copies_only() -> None:
     small = element("a", capacity="1kB")
     of, other = rule(expression="a"), rule("other", expression="a", dataset="cms:other")
     big = copy(other, "a", attributes={"bytes": 1000})
@@ -290,21 +301,21 @@ def test_room_counts_for_new_copies_only():
 # -- blind -----------------------------------------------------------------------------------
 
 
-def test_nothing_seen_and_a_place_unseen_is_blind():
+def test_nothing_seen_and_a_place_unseen_is_blind() -> None:
     of = rule(copies=2)
     resources, (condition,) = expanded(of, world(*ABC, of, blind=["t-c"]))
     assert not resources
     assert (condition.word, condition.reason) == (Word.BLIND, "TargetBlind")
 
 
-def test_the_store_may_prove_that_nothing_is_there():
+def test_the_store_may_prove_that_nothing_is_there() -> None:
     of = rule(copies=3)
     resources, (condition,) = expanded(of, world(*ABC, of, blind=["t-c"], proven=True))
     assert sorted(resources) == ["a", "b"]
     assert "c: blind: no answer" in condition.message
 
 
-def test_an_unseen_place_counts_as_a_copy_and_does_not_stop_the_others():
+def test_an_unseen_place_counts_as_a_copy_and_does_not_stop_the_others() -> None:
     of = rule(copies=2)
     scene = world(*ABC, of, seen=[copy(of, "a")], blind=["t-c"])
     resources, conditions = expanded(of, scene)
@@ -319,7 +330,7 @@ def test_an_unseen_place_counts_as_a_copy_and_does_not_stop_the_others():
 # -- moving ----------------------------------------------------------------------------------
 
 
-def test_an_element_with_another_target_takes_its_copies_along():
+def test_an_element_with_another_target_takes_its_copies_along() -> None:
     of = rule(copies=1)
     old = copy(of, "b", target="old")
     resources, _ = expanded(of, world(*ABC, of, seen=[old], targets=[target("old")]))
@@ -328,7 +339,7 @@ def test_an_element_with_another_target_takes_its_copies_along():
     assert resources["b"].facts["copies"][0]["target"] == "old"
 
 
-def test_another_data_set_is_made_where_the_old_one_lies():
+def test_another_data_set_is_made_where_the_old_one_lies() -> None:
     of = rule(copies=1, dataset="cms:new")
     old = copy(of, "b", dataset="cms:old")
     resources, _ = expanded(of, world(*ABC, of, seen=[old]))
@@ -337,7 +348,7 @@ def test_another_data_set_is_made_where_the_old_one_lies():
     assert held(old, world(*ABC, of, seen=[old])) is None
 
 
-def test_copies_that_differ_are_said():
+def test_copies_that_differ_are_said() -> None:
     of = rule(copies=2)
     seen = [copy(of, on, attributes={"manifest": f"sha256:{on}"}) for on in "ab"]
     _, (condition,) = expanded(of, world(*ABC, of, seen=seen))
@@ -364,7 +375,9 @@ def held(thing: Observed, scene: World) -> Condition | None:
         ([], True),
     ],
 )
-def test_a_copy_goes_only_while_enough_good_ones_stay(others, is_held):
+def test_a_copy_goes_only_while_enough_good_ones_stay(
+    others: list[tuple[str, State, datetime | None]], is_held: bool
+) -> None:
     of = rule(copies=2, expression="b|c")
     surplus = copy(of, "a")
     seen = [surplus, *(copy(of, on, state, verified) for on, state, verified in others)]
@@ -375,13 +388,13 @@ def test_a_copy_goes_only_while_enough_good_ones_stay(others, is_held):
         assert "2 are needed" in found.message
 
 
-def test_unseen_copies_are_never_good():
+def test_unseen_copies_are_never_good() -> None:
     of = rule(copies=2, expression="b|c")
     seen = [copy(of, "a"), copy(of, "b")]
     assert held(seen[0], world(*ABC, of, seen=seen, blind=["t-c"])) is not None
 
 
-def test_two_surplus_copies_do_not_vouch_for_each_other():
+def test_two_surplus_copies_do_not_vouch_for_each_other() -> None:
     of = rule(copies=1, expression="c")
     seen = [copy(of, "a"), copy(of, "b"), copy(of, "c", State.FAILED)]
     scene = world(*ABC, of, seen=seen)
@@ -389,13 +402,13 @@ def test_two_surplus_copies_do_not_vouch_for_each_other():
     assert held(seen[1], scene) is not None
 
 
-def test_other_content_is_no_other_copy():
+def test_other_content_is_no_other_copy() -> None:
     of = rule(copies=1, expression="b")
     seen = [copy(of, "a", attributes={"manifest": "1"}), copy(of, "b", attributes={"manifest": "2"})]
     assert held(seen[0], world(*ABC, of, seen=seen)) is not None
 
 
-def test_a_removed_rule_lets_its_copies_go_unless_another_needs_them():
+def test_a_removed_rule_lets_its_copies_go_unless_another_needs_them() -> None:
     gone, other = rule("gone"), rule("other", expression="b")
     thing = copy(gone, "a")
     assert held(thing, world(*ABC, seen=[thing])) is None
@@ -405,7 +418,7 @@ def test_a_removed_rule_lets_its_copies_go_unless_another_needs_them():
     assert held(thing, world(*ABC, stranger, seen=[thing])) is None
 
 
-def test_half_a_copy_may_go():
+def test_half_a_copy_may_go() -> None:
     of = rule()
     assert held(copy(of, "a", State.FAILED, reason="Partial"), world(*ABC, of)) is None
 
@@ -413,7 +426,7 @@ def test_half_a_copy_may_go():
 # -- lifetime --------------------------------------------------------------------------------
 
 
-def test_after_the_lifetime_the_oldest_copy_stays_and_the_others_may_go():
+def test_after_the_lifetime_the_oldest_copy_stays_and_the_others_may_go() -> None:
     of = rule(copies=2, lifetime="7d")
     old = copy(of, "a", since="2026-09-30T00:00:00+00:00")
     new = copy(of, "b", since="2026-10-07T00:00:00+00:00")
@@ -433,7 +446,7 @@ def test_after_the_lifetime_the_oldest_copy_stays_and_the_others_may_go():
 # -- cost ------------------------------------------------------------------------------------
 
 
-def test_a_quiet_expansion_is_cheap():
+def test_a_quiet_expansion_is_cheap() -> None:
     elements = [element(f"e{number}", attributes={"x": number}) for number in range(40)]
     rules = [rule(f"r{number}", copies=4, expression="x<20|x>19") for number in range(2500)]
     seen = [copy(of, f"e{(position + step) % 40}") for position, of in enumerate(rules) for step in range(4)]
@@ -443,4 +456,3 @@ def test_a_quiet_expansion_is_cheap():
     seconds = time.perf_counter() - started
     assert len(found) == 10_000
     assert seconds < 1.5
-    print(f"expand 2,500 rules of 4 copies: {seconds:.3f} s")

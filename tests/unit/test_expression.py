@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from reconciler.placement.expression import parse
 
-ELEMENTS = {
+ELEMENTS: dict[str, dict[str, Any]] = {
     "bari-disk": {"country": "IT", "tier": 1, "quality": "disk", "gold": True, "free": "12.5"},
     "cnaf-tape": {"country": "IT", "tier": "1", "quality": "tape", "gold": False},
     "lyon-disk": {"country": "FR", "tier": 2, "quality": "disk", "gold": "True"},
@@ -48,7 +49,7 @@ BARI, CNAF, LYON, ODD = sorted(ELEMENTS)
         (" country=IT\n & quality=disk ", {BARI}),
     ],
 )
-def test_selects(text, selected):
+def test_selects(text: str, selected: Any) -> None:
     assert parse(text).select(ELEMENTS) == selected
 
 
@@ -79,7 +80,7 @@ def test_selects(text, selected):
         ("-a", 1, "neither"),
     ],
 )
-def test_refuses_with_a_column_and_a_hint(text, column, words):
+def test_refuses_with_a_column_and_a_hint(text: str, column: int, words: str) -> None:
     with pytest.raises(ValueError) as caught:
         parse(text)
     message = str(caught.value)
@@ -96,19 +97,19 @@ def test_refuses_with_a_column_and_a_hint(text, column, words):
         "|".join(f"a{number}" for number in range(9_000)),
     ],
 )
-def test_depth_and_length_do_no_harm(text):
+def test_depth_and_length_do_no_harm(text: str) -> None:
     assert parse(text).select({"a": {}, "a7": {}}) <= {"a", "a7"}
 
 
 @pytest.mark.parametrize("text", ["(" * 30_000, "a" * 60_000 + "!", "a-" * 30_000, "a" * 70_000, ")" * 9])
-def test_hostile_text_is_refused_quickly(text):
+def test_hostile_text_is_refused_quickly(text: str) -> None:
     started = time.monotonic()
     with pytest.raises(ValueError):
         parse(text)
     assert time.monotonic() - started < 2
 
 
-def test_without_white_space_it_is_what_rucio_takes():
+def test_without_white_space_it_is_what_rucio_takes() -> None:
     assert str(parse(" country=IT & ( a | b ) ")) == "country=IT&(a|b)"
 
 
@@ -124,45 +125,48 @@ def test_without_white_space_it_is_what_rucio_takes():
         ("a=1", "a=2", False),
     ],
 )
-def test_meaning(one, other, same):
+def test_meaning(one: str, other: str, same: bool) -> None:
     assert (parse(one).meaning == parse(other).meaning) is same
 
 
 WORDS = st.sampled_from(["a", "b", "c", "x=1", "x<2", "*"])
-TREES = st.recursive(WORDS, lambda inner: st.tuples(inner, st.sampled_from("|&\\"), inner), max_leaves=12)
+TREES: st.SearchStrategy[Any] = st.recursive(
+    WORDS, lambda inner: st.tuples(inner, st.sampled_from("|&\\"), inner), max_leaves=12
+)
 WORLDS = st.dictionaries(
     st.sampled_from(["a", "b", "c", "d"]), st.fixed_dictionaries({"x": st.integers(0, 3)}), max_size=4
 )
 
 
-def written(tree):
+def written(tree: Any) -> str:
     return tree if isinstance(tree, str) else f"({written(tree[0])}{tree[1]}{written(tree[2])})"
 
 
-def selected(tree, world):
+def selected(tree: Any, world: dict[str, dict[str, int]]) -> set[str]:
     if isinstance(tree, str):
-        tests = {"*": lambda _n, _x: True, "x=1": lambda _n, x: x == 1, "x<2": lambda _n, x: x < 2}
-        test = tests.get(tree, lambda name, _x: name == tree)
-        return {name for name, attributes in world.items() if test(name, attributes["x"])}
+        passing = {"*": range(4), "x=1": [1], "x<2": [0, 1]}.get(tree, [])
+        return {name for name, attributes in world.items() if name == tree or attributes["x"] in passing}
     left, right = selected(tree[0], world), selected(tree[2], world)
     return left | right if tree[1] == "|" else left & right if tree[1] == "&" else left - right
 
 
 @given(TREES, WORLDS)
-def test_selects_what_sets_say(tree, world):
+def test_selects_what_sets_say(tree: Any, world: Any) -> None:
     assert parse(written(tree)).select(world) == selected(tree, world)
 
 
 @given(TREES, TREES, WORLDS)
-def test_the_same_meaning_selects_the_same(one, other, world):
+def test_the_same_meaning_selects_the_same(one: str, other: str, world: Any) -> None:
     first, second = parse(written(one)), parse(written(other))
     if first.meaning == second.meaning:
         assert first.select(world) == second.select(world)
 
 
 @given(st.text(alphabet="ab1=<>*|&\\() -_.", max_size=30))
-def test_any_text_is_parsed_or_refused_with_words(text):
+def test_any_text_is_parsed_or_refused_with_words(text: str) -> None:
+    said = ""
     try:
         parse(text).select(ELEMENTS)
     except ValueError as error:
-        assert str(error).startswith("column ")
+        said = str(error)
+    assert not said or said.startswith("column ")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -242,6 +244,26 @@ def test_a_url_is_mirrored_and_fetched_again(repository: GitRepository, tmp_path
     assert names(load(there, there.resolve("HEAD"), None)) == ["b"]
     with pytest.raises(InvalidRepository, match="there is no branch"):
         there.resolve("gone")
+
+
+def test_many_may_fetch_one_url_at_once(repository: GitRepository, tmp_path: Path) -> None:
+    url = f"file://{repository.path}"
+    for turn in range(3):
+        commit = repository.commit({"a.yaml": group(f"a{turn}")})
+        with ThreadPoolExecutor(6) as pool:
+            found = list(pool.map(lambda _: open_repository(url, tmp_path).resolve("main"), range(6)))
+        assert found == [commit] * 6
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
+def test_a_repository_of_another_user_can_be_read(repository: GitRepository) -> None:
+    commit = repository.commit({"a.yaml": group("a")})
+    for path in (repository.path, *repository.path.rglob("*")):
+        os.chown(path, 12345, 12345)
+    there = opened(repository)
+    assert there.resolve("HEAD") == commit
+    assert not there.is_dirty()  # their filters are not run to find out
+    assert names(loaded(repository)) == names(load_worktree(repository.path)) == ["a"]
 
 
 def test_a_history_that_was_rewritten_is_followed(repository: GitRepository, tmp_path: Path) -> None:

@@ -29,14 +29,14 @@ def empty(*names: str) -> list[Candidate]:
     return [Candidate(name) for name in names]
 
 
-def test_picks_as_many_as_wanted_and_says_why_not_the_others():
+def test_picks_as_many_as_wanted_and_says_why_not_the_others() -> None:
     choice = choose(RULE, empty("a", "b", "c"), 2)
     assert len(choice.chosen) == 2
     assert list(choice.refused.values()) == ["not needed"]
     assert choice == choose(RULE, empty("c", "b", "a"), 2)
 
 
-def test_every_refusal_has_its_reason():
+def test_every_refusal_has_its_reason() -> None:
     candidates = [
         Candidate("barred", barred="provider removed"),
         Candidate("closed", closed="target suspended: disks"),
@@ -58,18 +58,18 @@ def test_every_refusal_has_its_reason():
 
 
 @pytest.mark.parametrize("holds", [GOOD, UNPROVEN, PROGRESSING, BAD])
-def test_where_a_copy_lies_it_stays(holds):
+def test_where_a_copy_lies_it_stays(holds: str) -> None:
     here = Candidate("here", holds=holds, closed="target suspended: disks", room=0)
     choice = choose(RULE, [*empty("a", "b", "c"), here], 1, needed=5)
     assert choice.chosen == ("here",)
 
 
-def test_a_barred_copy_moves():
+def test_a_barred_copy_moves() -> None:
     gone = Candidate("gone", holds=GOOD, barred="provider removed")
     assert choose(RULE, [gone, Candidate("new")], 1).chosen == ("new",)
 
 
-def test_good_copies_stay_before_others():
+def test_good_copies_stay_before_others() -> None:
     order = [UNSEEN, BAD, PROGRESSING, UNPROVEN, GOOD]
     candidates = [Candidate(f"e{number}", holds=holds) for number, holds in enumerate(order)]
     for copies in range(1, 6):
@@ -77,13 +77,13 @@ def test_good_copies_stay_before_others():
         assert kept == tuple(f"e{number}" for number in range(5 - copies, 5))
 
 
-def test_what_is_not_seen_counts_as_a_copy_when_creating():
+def test_what_is_not_seen_counts_as_a_copy_when_creating() -> None:
     candidates = [Candidate("dark", holds=UNSEEN), Candidate("here", holds=GOOD), *empty("new")]
     assert choose(RULE, candidates, 2).chosen == ("dark", "here")
     assert choose(RULE, candidates, 3).chosen == ("dark", "here", "new")
 
 
-def test_the_load_spreads_and_a_new_element_moves_little():
+def test_the_load_spreads_and_a_new_element_moves_little() -> None:
     names = [f"e{number}" for number in range(10)]
     rules = [Ref("DataRule", "cms", f"r{number}") for number in range(1000)]
     before = {rule: choose(rule, empty(*names), 1).chosen[0] for rule in rules}
@@ -110,7 +110,9 @@ CANDIDATES = st.lists(
 
 
 @given(CANDIDATES, st.integers(1, 5), st.integers(0, 50), st.randoms(use_true_random=False))
-def test_what_always_holds(candidates, copies, needed, chance: random.Random):
+def test_what_always_holds(
+    candidates: list[Candidate], copies: int, needed: int, chance: random.Random
+) -> None:
     choice = choose(RULE, candidates, copies, needed)
     known = {candidate.element: candidate for candidate in candidates}
     assert len(choice.chosen) <= copies

@@ -124,6 +124,12 @@ def test_a_hold_without_a_bucket_is_released_by_its_change() -> None:
     assert f"--approve {held.digest}" in text.plan_text(plan(held), {}, 1)
 
 
+def test_holds_without_a_bucket_are_released_one_by_one() -> None:
+    held = [change(name, Action.DELETE, hold=Hold("Cycle", "these use each other")) for name in "ab"]
+    shown = text.plan_text(plan(*held), {}, 2)
+    assert all(f"--approve {entry.digest}\n" in shown for entry in held)
+
+
 @pytest.mark.parametrize("reason", sorted(NEVER_APPROVED))
 def test_what_no_approval_releases_says_what_to_do_instead(reason: str) -> None:
     shown = text.plan_text(plan(change("a", Action.DELETE, hold=Hold(reason, "why"))), {}, 1)

@@ -8,10 +8,11 @@ import os
 import shutil
 import socket
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from reconciler.kinds.data_rule import DataRuleSpec
 from reconciler.kinds.storage_element import KIND as ELEMENT
 from reconciler.kinds.storage_element import StorageElementSpec
 from reconciler.model import (
+    PLAIN,
     Action,
     Change,
     Declared,
@@ -67,10 +69,10 @@ class Site:
         return Target(name, "storage", name, {"path": f"sites/{name}", "uploads": f"uploads/{name}"})
 
     def reader(self, name: str) -> Reader:
-        return DRIVER.reader(self.target(name), Places(str(self.folder)))
+        return Reader(self.target(name), Places(str(self.folder)))
 
     def writer(self, name: str) -> Writer:
-        client = DRIVER.writer(self.target(name), Places(str(self.folder)))
+        client = Writer(self.target(name), Places(str(self.folder)))
         client._writing = Writing(self._counted)
         return client
 
@@ -85,8 +87,8 @@ class Site:
             for kind in ("StorageElement", "replica"):
                 hand = DRIVER.hand(kind)
                 assert hand is not None
-                for thing in hand.observe(client, Ask(self.owner, natural)):
-                    found.append(hand.verify(client, thing) if deep and thing.mark else thing)
+                listed = hand.observe(client, Ask(self.owner, natural))
+                found += [hand.verify(client, thing) if deep and thing.mark else thing for thing in listed]
         return found
 
     def world(self, declared: list[Declared], seen: list[Observed]) -> World:
@@ -171,7 +173,7 @@ def element(name: str, target: str, **spec: Any) -> Declared:
     return Declared(Ref("StorageElement", "", name), whole, Source("e.yaml"))
 
 
-def rule(name: str = "higgs", metadata: Metadata = Metadata(), **spec: Any) -> Declared:
+def rule(name: str = "higgs", metadata: Metadata = PLAIN, **spec: Any) -> Declared:
     given = {"dataset": "cms:higgs", "source": "higgs", "expression": "*", "copies": 2, **spec}
     return Declared(Ref("DataRule", "cms", name), filled(DataRuleSpec, given), Source("r.yaml"), metadata)
 
@@ -180,7 +182,7 @@ BARI, CNAF = element("disk-a", "bari"), element("disk-b", "cnaf")
 A, B = "sites/bari/disk-a/cms/higgs/cms.higgs", "sites/cnaf/disk-b/cms/higgs/cms.higgs"
 
 
-def upload(folder: Path, files: dict[str, bytes] = FILES, name: str = "higgs") -> Path:
+def upload(folder: Path, files: Mapping[str, bytes] = FILES, name: str = "higgs") -> Path:
     for path, content in files.items():
         file = folder / name / path
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -206,7 +208,7 @@ def content(folder: Path) -> dict[str, bytes]:
 # -- two targets -----------------------------------------------------------------------------
 
 
-def test_two_copies_on_two_targets(site):
+def test_two_copies_on_two_targets(site: Site) -> None:
     site.converge(BARI, CNAF, rule())
     assert content(site.folder / A) == FILES
     assert content(site.folder / B) == FILES
@@ -219,7 +221,7 @@ def test_two_copies_on_two_targets(site):
     assert len({thing.uid for thing in replicas} | elements) == 4
 
 
-def test_the_manifest_says_what_every_file_is(site):
+def test_the_manifest_says_what_every_file_is(site: Site) -> None:
     site.converge(BARI, CNAF, rule())
     manifest = read_manifest((site.folder / A / ".reconciler/manifest.json").read_bytes())
     told = {entry.path: (entry.size, entry.sha256) for entry in manifest.entries}
@@ -227,14 +229,14 @@ def test_the_manifest_says_what_every_file_is(site):
     assert sorted(told) == [entry.path for entry in manifest.entries]
 
 
-def test_the_second_copy_comes_from_the_first_when_the_upload_is_gone(site):
+def test_the_second_copy_comes_from_the_first_when_the_upload_is_gone(site: Site) -> None:
     site.converge(BARI, rule(copies=1))
     shutil.rmtree(site.folder / "uploads")
     site.converge(BARI, CNAF, rule())
     assert content(site.folder / B) == FILES
 
 
-def test_a_pass_costs_receipts_only(site):
+def test_a_pass_costs_receipts_only(site: Site) -> None:
     site.converge(BARI, CNAF, rule())
     for file in (site.folder / A).rglob("*"):
         if file.is_file() and file.name != "receipt.json":
@@ -242,7 +244,7 @@ def test_a_pass_costs_receipts_only(site):
     assert len(site.observed()) == 4
 
 
-def test_facts(site):
+def test_facts(site: Site) -> None:
     told = DRIVER.facts(site.reader("bari"))
     assert told["capacity"] >= told["used"] + told["free"] > 0
     site.converge(BARI)
@@ -270,7 +272,7 @@ DAMAGES: dict[str, Callable[[Path], Any]] = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_damage_is_found_and_repaired_in_place(site, damage):
+def test_damage_is_found_and_repaired_in_place(site: Site, damage: str) -> None:
     site.converge(BARI, CNAF, rule())
     good = snapshot(site.folder, times=False)
     DAMAGES[damage](site.folder / A)
@@ -278,12 +280,13 @@ def test_damage_is_found_and_repaired_in_place(site, damage):
     assert (found.reason, [field.path for field in found.drift]) == ("Corrupt", [damage])
     assert found.target == "bari"
     site.converge(BARI, CNAF, rule(), deep=True)
-    (site.folder / A / "extra").is_dir() and (site.folder / A / "extra").rmdir()
+    if (site.folder / A / "extra").is_dir():
+        (site.folder / A / "extra").rmdir()
     assert snapshot(site.folder, times=False) == good
     assert all(thing.state is State.READY for thing in site.observed(deep=True))
 
 
-def test_a_file_where_a_folder_was_is_repaired(site):
+def test_a_file_where_a_folder_was_is_repaired(site: Site) -> None:
     site.converge(BARI, CNAF, rule())
     shutil.rmtree(site.folder / A / "deep")
     (site.folder / A / "deep").symlink_to(site.folder / "uploads")
@@ -294,7 +297,7 @@ def test_a_file_where_a_folder_was_is_repaired(site):
     assert content(site.folder / "uploads/bari/higgs") == FILES
 
 
-def test_size_checks_look_at_size_and_time_only(site):
+def test_size_checks_look_at_size_and_time_only(site: Site) -> None:
     of = rule(verify={"how": "size"})
     site.converge(BARI, CNAF, of)
     corrupt(site.folder / A)
@@ -307,7 +310,7 @@ def test_size_checks_look_at_size_and_time_only(site):
     site.converge(BARI, CNAF, of, deep=True)
 
 
-def test_twenty_differences_are_shown_and_the_rest_counted(site):
+def test_twenty_differences_are_shown_and_the_rest_counted(site: Site) -> None:
     upload(site.folder / "uploads/bari", {f"f{number:02}": b"x" for number in range(30)}, "higgs")
     site.converge(BARI, CNAF, rule())
     for number in range(30):
@@ -317,7 +320,7 @@ def test_twenty_differences_are_shown_and_the_rest_counted(site):
     assert (found.drift[-1].path, found.drift[-1].have) == ("files", "10 more differ")
 
 
-def test_a_bad_source_is_passed_over_file_by_file(site):
+def test_a_bad_source_is_passed_over_file_by_file(site: Site) -> None:
     third = element("disk-c", "cnaf")
     site.converge(BARI, CNAF, rule())
     corrupt(site.folder / A)
@@ -327,13 +330,13 @@ def test_a_bad_source_is_passed_over_file_by_file(site):
     assert content(site.folder / "sites/cnaf/disk-c/cms/higgs/cms.higgs") == FILES
 
 
-def test_without_any_good_source_all_places_are_named_and_it_stays_failed(site):
+def test_without_any_good_source_all_places_are_named_and_it_stays_failed(site: Site) -> None:
     site.converge(BARI, CNAF, rule())
     for place in (A, B):
         corrupt(site.folder / place)
     shutil.rmtree(site.folder / "uploads")
     seen = site.observed(deep=True)
-    changes = [change for change in site.changes([BARI, CNAF, rule()], seen)]
+    changes = list(site.changes([BARI, CNAF, rule()], seen))
     with pytest.raises(Rejected) as caught:
         site.perform(changes[0])
     for words in ("run-1.root", "copy on disk-b", "upload higgs in uploads/bari"):
@@ -344,7 +347,7 @@ def test_without_any_good_source_all_places_are_named_and_it_stays_failed(site):
     assert content(site.folder / A) == FILES == content(site.folder / B)
 
 
-def test_no_source_at_all_is_rejected_and_leaves_nothing(site):
+def test_no_source_at_all_is_rejected_and_leaves_nothing(site: Site) -> None:
     site.converge(BARI)
     (change,) = site.changes([BARI, rule(source="nothing", copies=1)], site.observed())
     with pytest.raises(Rejected, match="tried: upload nothing in uploads/bari"):
@@ -355,7 +358,7 @@ def test_no_source_at_all_is_rejected_and_leaves_nothing(site):
 # -- receipts --------------------------------------------------------------------------------
 
 
-def test_a_receipt_changes_alone(site):
+def test_a_receipt_changes_alone(site: Site) -> None:
     site.converge(BARI, CNAF, rule())
     inodes = {path: path.stat().st_ino for path in (site.folder / A).rglob("*.root")}
     locked = rule(metadata=Metadata(locked=True, keep=True), source="elsewhere", verify={"every": "2d"})
@@ -365,7 +368,7 @@ def test_a_receipt_changes_alone(site):
     assert all(mark and mark.lock and mark.keep for mark in marks)
 
 
-def test_a_renamed_rule_keeps_its_files(site):
+def test_a_renamed_rule_keeps_its_files(site: Site) -> None:
     site.converge(BARI, CNAF, rule())
     inodes = {path.name: path.stat().st_ino for path in (site.folder / A).rglob("*.root")}
     new = rule("boson", Metadata(formerly=rule().ref))
@@ -382,7 +385,7 @@ def test_a_renamed_rule_keeps_its_files(site):
     assert not (site.folder / A).exists()
 
 
-def test_another_data_set_is_another_directory(site):
+def test_another_data_set_is_another_directory(site: Site) -> None:
     upload(site.folder / "uploads/bari", {"f": b"top"}, "top")
     site.converge(BARI, rule(copies=1))
     new = rule(copies=1, dataset="cms:top", source="top")
@@ -397,7 +400,7 @@ def test_another_data_set_is_another_directory(site):
     assert content(site.folder / "sites/bari/disk-a") == {"cms/top/cms.higgs/f": b"top"}
 
 
-def test_two_rules_for_one_data_set_do_not_share(site):
+def test_two_rules_for_one_data_set_do_not_share(site: Site) -> None:
     site.converge(BARI, rule("one", copies=1), rule("two", copies=1))
     site.converge(BARI, rule("two", copies=1))
     place = site.folder / "sites/bari/disk-a/cms/higgs"
@@ -408,7 +411,7 @@ def test_two_rules_for_one_data_set_do_not_share(site):
 # -- going -----------------------------------------------------------------------------------
 
 
-def test_all_goes_without_a_trace(site):
+def test_all_goes_without_a_trace(site: Site) -> None:
     site.converge(BARI, CNAF, rule())
     site.converge(BARI, CNAF)
     assert content(site.folder / "sites") == {}
@@ -418,7 +421,7 @@ def test_all_goes_without_a_trace(site):
     assert list((site.folder / "sites/bari/.reconciler").iterdir()) == []
 
 
-def test_gone_already_is_success(site):
+def test_gone_already_is_success(site: Site) -> None:
     site.converge(BARI, rule(copies=1))
     seen = site.observed()
     shutil.rmtree(site.folder / "sites/bari")
@@ -429,7 +432,7 @@ def test_gone_already_is_success(site):
         )
 
 
-def test_release_leaves_the_files_and_takes_the_mark(site):
+def test_release_leaves_the_files_and_takes_the_mark(site: Site) -> None:
     site.converge(BARI, rule(copies=1))
     (thing,) = [thing for thing in site.observed() if thing.kind == "replica"]
     change = Change(thing.ref, "replica", "bari", Action.UPDATE, "Released", have=thing, release=True)
@@ -440,7 +443,7 @@ def test_release_leaves_the_files_and_takes_the_mark(site):
     assert [thing.kind for thing in site.observed()] == ["StorageElement"]
 
 
-def test_an_element_stays_while_anything_lies_on_it(site):
+def test_an_element_stays_while_anything_lies_on_it(site: Site) -> None:
     site.converge(BARI, rule(copies=1))
     (thing,) = [thing for thing in site.observed() if thing.kind == "StorageElement"]
     for release in (False, True):
@@ -458,7 +461,7 @@ def test_an_element_stays_while_anything_lies_on_it(site):
     assert site.observed() == []
 
 
-def test_what_changed_hands_since_we_looked_is_left_alone(site):
+def test_what_changed_hands_since_we_looked_is_left_alone(site: Site) -> None:
     site.converge(BARI, rule(copies=1))
     (thing,) = [thing for thing in site.observed() if thing.kind == "replica"]
     receipt = site.folder / A / ".reconciler/receipt.json"
@@ -471,7 +474,7 @@ def test_what_changed_hands_since_we_looked_is_left_alone(site):
 # -- what is not ours ------------------------------------------------------------------------
 
 
-def test_a_foreign_directory_is_left_alone(site):
+def test_a_foreign_directory_is_left_alone(site: Site) -> None:
     site.converge(BARI)
     upload(site.folder / A, {"theirs": b"!"}, "")
     tree = snapshot(site.folder)
@@ -483,7 +486,7 @@ def test_a_foreign_directory_is_left_alone(site):
     assert site.observed() == [thing for thing in site.observed() if thing.mark]
 
 
-def test_foreign_things_are_reported_at_natural_keys_only(site):
+def test_foreign_things_are_reported_at_natural_keys_only(site: Site) -> None:
     site.converge(BARI)
     upload(site.folder / A, {"theirs": b"!"}, "")
     upload(site.folder / "sites/cnaf/disk-b", {"theirs": b"!"}, "x")
@@ -502,7 +505,7 @@ def adopted(site: Site, declared: Declared, *others: Declared) -> None:
     site.perform(Change(want.ref, want.kind, want.target, Action.UPDATE, "Adopted", want=want, have=thing))
 
 
-def test_adopting_takes_what_is_there(site):
+def test_adopting_takes_what_is_there(site: Site) -> None:
     adopt = Metadata(adopt=True)
     upload(site.folder / A, {"theirs": b"!", "deep/too": b"?"}, "")
     adopted(site, replace(BARI, metadata=adopt))
@@ -513,7 +516,7 @@ def test_adopting_takes_what_is_there(site):
     assert all(thing.state is State.READY for thing in site.observed(deep=True))
 
 
-def test_a_link_is_not_adopted(site):
+def test_a_link_is_not_adopted(site: Site) -> None:
     site.converge(BARI)
     upload(site.folder / A, {"theirs": b"!"}, "")
     (site.folder / A / "link").symlink_to("/etc/passwd")
@@ -522,7 +525,7 @@ def test_a_link_is_not_adopted(site):
     assert not (site.folder / A / ".reconciler").exists()
 
 
-def test_another_owner_and_another_target_are_not_us(site):
+def test_another_owner_and_another_target_are_not_us(site: Site) -> None:
     site.converge(BARI, rule(copies=1))
     other = Site(site.folder, owner="other")
     assert other.observed() == []
@@ -534,7 +537,7 @@ def test_another_owner_and_another_target_are_not_us(site):
         assert list(hand.observe(client, Ask(OWNER))) == []
 
 
-def test_a_broken_receipt_is_not_ours_and_harms_nobody_else(site):
+def test_a_broken_receipt_is_not_ours_and_harms_nobody_else(site: Site) -> None:
     site.converge(BARI, CNAF, rule())
     (site.folder / A / ".reconciler/receipt.json").write_bytes(b"{")
     assert [thing.target for thing in site.observed() if thing.kind == "replica"] == ["cnaf"]
@@ -544,7 +547,7 @@ def test_a_broken_receipt_is_not_ours_and_harms_nobody_else(site):
     assert content(site.folder / A) == FILES
 
 
-def test_a_reader_can_not_write(site):
+def test_a_reader_can_not_write(site: Site) -> None:
     site.converge(BARI, CNAF, rule())
     thing = site.observed()[0]
     hand = DRIVER.hand(thing.kind)
@@ -560,7 +563,7 @@ def test_a_reader_can_not_write(site):
 # -- blind, never empty ----------------------------------------------------------------------
 
 
-def test_a_lake_that_is_not_mounted_is_not_an_empty_one(tmp_path):
+def test_a_lake_that_is_not_mounted_is_not_an_empty_one(tmp_path: Path) -> None:
     target = Target("t", "storage", "t", {"path": str(tmp_path / "mnt")})
     for client in (Reader(target, Places(str(tmp_path))), Writer(target, Places(str(tmp_path)))):
         for hand in DRIVER.hands.values():
@@ -574,7 +577,7 @@ def test_a_lake_that_is_not_mounted_is_not_an_empty_one(tmp_path):
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_what_can_not_be_read_is_an_error(site):
+def test_what_can_not_be_read_is_an_error(site: Site) -> None:
     site.converge(BARI, CNAF, rule())
     (site.folder / "sites/bari/disk-a/cms").chmod(0)
     with pytest.raises(Denied):
@@ -588,7 +591,7 @@ def test_what_can_not_be_read_is_an_error(site):
 @pytest.mark.parametrize(
     "source", ["../../secret", "/etc", "out", "out/inner", "higgs/../../../secret", "a\0b", "."]
 )
-def test_a_source_never_leads_out_of_the_uploads(site, source):
+def test_a_source_never_leads_out_of_the_uploads(site: Site, source: str) -> None:
     upload(site.folder, {"inner/key": b"secret"}, "secret")
     (site.folder / "uploads/bari/out").symlink_to(site.folder / "secret")
     site.converge(BARI)
@@ -598,14 +601,16 @@ def test_a_source_never_leads_out_of_the_uploads(site, source):
     assert not list((site.folder / "sites").rglob("key"))
 
 
-def test_a_link_inside_the_uploads_is_fine(site):
+def test_a_link_inside_the_uploads_is_fine(site: Site) -> None:
     (site.folder / "uploads/bari/latest").symlink_to("higgs")
     site.converge(BARI, rule(source="latest", copies=1))
     assert content(site.folder / A) == FILES
 
 
 @pytest.mark.parametrize("kind", ["file", "folder", "dangling", "chain", "pipe", "socket"])
-def test_links_and_special_files_in_a_data_set_are_refused(site, kind, monkeypatch):
+def test_links_and_special_files_in_a_data_set_are_refused(
+    site: Site, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = site.folder / "uploads/bari/higgs"
     monkeypatch.chdir(folder)
     if kind == "pipe":
@@ -625,7 +630,7 @@ def test_links_and_special_files_in_a_data_set_are_refused(site, kind, monkeypat
     assert [thing.kind for thing in site.observed()] == ["StorageElement"]
 
 
-def test_a_data_set_can_not_bring_our_receipts_along(site):
+def test_a_data_set_can_not_bring_our_receipts_along(site: Site) -> None:
     upload(site.folder / "uploads/bari", {".reconciler/receipt.json": b"{}"}, "higgs")
     site.converge(BARI)
     (change,) = site.changes([BARI, rule(copies=1)], site.observed())
@@ -634,7 +639,7 @@ def test_a_data_set_can_not_bring_our_receipts_along(site):
 
 
 @pytest.mark.parametrize("where", ["sites/bari/disk-a/cms", "sites/bari/disk-a/cms/higgs"])
-def test_a_link_on_the_way_is_not_followed(site, where):
+def test_a_link_on_the_way_is_not_followed(site: Site, where: str) -> None:
     outside = site.folder / "outside"
     outside.mkdir()
     site.converge(BARI)
@@ -646,7 +651,7 @@ def test_a_link_on_the_way_is_not_followed(site, where):
     assert list(outside.iterdir()) == []
 
 
-def test_a_link_at_the_place_of_an_element_or_replica_is_not_ours(site):
+def test_a_link_at_the_place_of_an_element_or_replica_is_not_ours(site: Site) -> None:
     outside = site.folder / "outside"
     outside.mkdir()
     (site.folder / "sites/bari").mkdir(parents=True)
@@ -663,7 +668,7 @@ def test_a_link_at_the_place_of_an_element_or_replica_is_not_ours(site):
     assert list(outside.iterdir()) == []
 
 
-def test_deleting_does_not_follow_links(site):
+def test_deleting_does_not_follow_links(site: Site) -> None:
     site.converge(BARI, rule(copies=1))
     outside = upload(site.folder, {"precious": b"!"}, "outside")
     (site.folder / A / "way-out").symlink_to(outside)
@@ -674,7 +679,7 @@ def test_deleting_does_not_follow_links(site):
 @pytest.mark.parametrize(
     "dataset", ["..:x", "a:..", "a:b/../../c", ".hidden:x", "a:", "a:.reconciler", "a\0:b", "a:" + "n" * 256]
 )
-def test_names_never_lead_out(site, dataset):
+def test_names_never_lead_out(site: Site, dataset: str) -> None:
     with pytest.raises(ValueError):
         replica_names(rule().ref, dataset)
     site.converge(BARI)
@@ -684,12 +689,12 @@ def test_names_never_lead_out(site, dataset):
 
 
 @pytest.mark.parametrize("uid", ["t:../x", "t:a/../../b", "t:/etc", "t:", "t:a//b", "t:a\0", "t:.."])
-def test_uids_never_lead_out(uid):
+def test_uids_never_lead_out(uid: str) -> None:
     with pytest.raises(ValueError):
         names_of(uid)
 
 
-def test_a_manifest_never_leads_out():
+def test_a_manifest_never_leads_out() -> None:
     line = '["{}",1,"' + "0" * 64 + '",1]'
     for path in (
         "../x",
@@ -708,7 +713,7 @@ def test_a_manifest_never_leads_out():
             read_manifest(text.encode())
 
 
-def test_a_very_deep_data_set_is_refused(site):
+def test_a_very_deep_data_set_is_refused(site: Site) -> None:
     deep = "/".join("d" * 70)
     upload(site.folder / "uploads/bari", {f"{deep}/file": b"x"}, "higgs")
     site.converge(BARI)
@@ -720,7 +725,7 @@ def test_a_very_deep_data_set_is_refused(site):
 # -- room ------------------------------------------------------------------------------------
 
 
-def test_a_full_disk_says_how_much_is_needed_and_leaves_nothing(site):
+def test_a_full_disk_says_how_much_is_needed_and_leaves_nothing(site: Site) -> None:
     def full(operation: str) -> None:
         if operation == "write" and site.written > 60:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -737,7 +742,7 @@ def test_a_full_disk_says_how_much_is_needed_and_leaves_nothing(site):
     site.converge(BARI, CNAF, rule())
 
 
-def test_a_capacity_is_kept(site):
+def test_a_capacity_is_kept(site: Site) -> None:
     small = element("disk-b", "cnaf", capacity="3MB")
     site.converge(BARI, small, rule(copies=1, expression="disk-a"))
     scene = site.world([BARI, small, rule(expression="disk-b", copies=1)], [])
@@ -819,7 +824,7 @@ STORIES = (story_create, story_repair, story_delete, story_receipt, story_move)
 
 
 @pytest.mark.parametrize("story", STORIES, ids=lambda story: story.__name__)
-def test_killed_anywhere_the_next_run_gives_the_same_world(quick_path, story):
+def test_killed_anywhere_the_next_run_gives_the_same_world(quick_path: Path, story: Any) -> None:
     tmp_path = quick_path
     upload(tmp_path / "calm/uploads/bari", SMALL)
     calm = Site(tmp_path / "calm")
@@ -832,7 +837,7 @@ def test_killed_anywhere_the_next_run_gives_the_same_world(quick_path, story):
         upload(folder / "uploads/bari", SMALL)
         site = Site(folder)
         wanted = story(site)
-        if not killed(site, lambda: site.converge(*wanted, deep=True), point):
+        if not killed(site, partial(site.converge, *wanted, deep=True), point):
             break
         for thing in site.observed():
             assert thing.mark
@@ -844,7 +849,7 @@ def test_killed_anywhere_the_next_run_gives_the_same_world(quick_path, story):
     assert points >= 4
 
 
-def test_an_orphaned_half_copy_is_seen_with_its_mark_and_goes(site):
+def test_an_orphaned_half_copy_is_seen_with_its_mark_and_goes(site: Site) -> None:
     site.converge(BARI)
     assert killed(site, lambda: site.converge(BARI, rule(copies=1)), 10)
     (half,) = [thing for thing in site.observed() if thing.kind == "replica"]
@@ -856,7 +861,7 @@ def test_an_orphaned_half_copy_is_seen_with_its_mark_and_goes(site):
     assert "new~" not in " ".join(snapshot(site.folder))
 
 
-def test_a_copy_under_way_is_progressing_and_not_started_twice(site):
+def test_a_copy_under_way_is_progressing_and_not_started_twice(site: Site) -> None:
     site.converge(BARI)
     assert killed(site, lambda: site.converge(BARI, rule(copies=1)), 10)
     (place,) = (site.folder / "sites/bari/disk-a/.reconciler").glob("new~*")
@@ -871,7 +876,7 @@ def test_a_copy_under_way_is_progressing_and_not_started_twice(site):
     site.converge(BARI, rule(copies=1))
 
 
-def test_an_interrupted_copy_goes_on_where_it_was(site):
+def test_an_interrupted_copy_goes_on_where_it_was(site: Site) -> None:
     site.converge(BARI)
     assert killed(site, lambda: site.converge(BARI, rule(copies=1)), 20)
     (place,) = (site.folder / "sites/bari/disk-a/.reconciler").glob("new~*")
@@ -882,7 +887,7 @@ def test_an_interrupted_copy_goes_on_where_it_was(site):
     assert {name: final[name] for name in kept} == kept
 
 
-def test_an_upload_that_changes_while_it_is_read_is_not_taken(site):
+def test_an_upload_that_changes_while_it_is_read_is_not_taken(site: Site) -> None:
     big = site.folder / "uploads/bari/higgs/deep/er/run-2.root"
 
     def meddle(operation: str) -> None:
@@ -898,14 +903,14 @@ def test_an_upload_that_changes_while_it_is_read_is_not_taken(site):
     assert [thing.kind for thing in site.observed()] == ["StorageElement"]
 
 
-def test_names_of_half_made_things_are_read_as_written():
+def test_names_of_half_made_things_are_read_as_written() -> None:
     assert read_half_made("new~me~DataRule~cms~higgs~disk-a.replica") is not None
     assert read_half_made("old~me~StorageElement~~disk-a~") is not None
     for name in ("receipt.json", "new~me", "mid~me~K~g~n~p", "new~me~~g~n~p", "new~me~K~g~~p"):
         assert read_half_made(name) is None
 
 
-def test_a_good_copy_stays_good_for_its_cadence(site):
+def test_a_good_copy_stays_good_for_its_cadence(site: Site) -> None:
     site.converge(BARI, rule(copies=1))
     (thing,) = [thing for thing in site.observed() if thing.kind == "replica"]
     assert thing.verified is not None

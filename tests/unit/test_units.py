@@ -15,7 +15,9 @@ def test_durations(text: str, seconds: int) -> None:
     assert duration(text) == timedelta(seconds=seconds)
 
 
-@pytest.mark.parametrize("text", ["", "7", "d", "-7d", "7 d", "1.5h", "7D", "1h30m", "٧d", "7d\n"])
+@pytest.mark.parametrize(
+    "text", ["", "7", "d", "-7d", "7 d", "1.5h", "7D", "1h30m", "\N{ARABIC-INDIC DIGIT SEVEN}d", "7d\n"]
+)
 def test_what_is_no_duration_says_what_one_is(text: str) -> None:
     with pytest.raises(ValueError, match="like 90s or 7d"):
         duration(text)

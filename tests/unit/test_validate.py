@@ -140,29 +140,31 @@ def test_metadata_is_read(tmp_path: Path) -> None:
         ),
         (
             group(metadata=", onRemove: leave"),
-            (3, 32),
+            (3, 33),
             "NotAllowed",
             "expected one of `delete`, `keep`; found the string 'leave'",
             "",
         ),
         (
             group(metadata=", suspend: {until: 2026-01-01}"),
-            (3, 22),
+            (3, 23),
             "MissingField",
             "the field `reason` is missing in suspend",
-            "why the object is left alone, for whoever reads the status;"
-            " for example `reason: disk swap at the site`",
+            (
+                "why the object is left alone, for whoever reads the status;"
+                " for example `reason: disk swap at the site`"
+            ),
         ),
         (
             group(metadata=", expires: 2026-02-30"),
-            (3, 31),
+            (3, 32),
             "BadDate",
             "there is no day 2026-02-30",
             "write a day that exists as YYYY-MM-DD",
         ),
         (
             group(metadata=", formerly: Provider/cms"),
-            (3, 32),
+            (3, 33),
             "Formerly",
             "formerly names a Provider; an object keeps its kind, UserGroup",
             "a thing of another kind is deleted and created",
@@ -284,9 +286,10 @@ def test_what_refers_to_a_bad_object_waits(tmp_path: Path) -> None:
 
 
 def test_with_an_unreadable_file_nothing_is_called_missing(tmp_path: Path) -> None:
-    found = checked(tmp_path, {"p.yaml": "a: [\n", "a.yaml": upload("a")})
+    sla = "{slas: [{id: a, start: 2026-01-01, end: 2027-01-01, providers: [recas]}]}"
+    found = checked(tmp_path, {"p.yaml": "a: [\n", "a.yaml": upload("a"), "g.yaml": group(spec=sla)})
     assert only(found).path == "p.yaml"
-    assert found.waiting.keys() == {Ref("SoftwareUpload", "cms", "a")}
+    assert found.waiting.keys() == {Ref("SoftwareUpload", "cms", "a"), Ref("UserGroup", "", "cms")}
 
 
 def test_an_old_name_belongs_to_one_object(tmp_path: Path) -> None:
@@ -389,4 +392,4 @@ def test_a_likely_rename_is_hinted(tmp_path: Path) -> None:
     assert found.problems == ()
     (notice,) = found.notices
     assert "for a rename add `metadata.formerly: UserGroup/a`" in notice
-    assert change(tmp_path, {}, {}).notices == ()
+    assert change(tmp_path / "same", {"a.yaml": group("a")}, {"b.yaml": group("a")}).notices == ()

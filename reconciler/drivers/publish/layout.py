@@ -1,17 +1,19 @@
 """Where things lie in a repository, and what their names say.
 
     <path>/<repository>/
-      root/6.32 -> ../.reconciler/published/<label>/tree      what readers open
+      root/6.32 -> ../.reconciler/published/<home>/<number>/tree        what readers open
       .reconciler/
-        published/<label>/receipt.json                        the mark in full, and the spec
-        published/<label>/tree -> ../../store/<sha256>.<...>/tree
-        store/<sha256>.<id>.<number>/tree, manifest.json      content, shared by all who declare that sha256
+        published/<home>/<number>/receipt.json                the mark in full, and the spec
+        published/<home>/<number>/tree -> ../../../store/<entry>/tree
+        store/<entry>/tree, manifest.json                     content, shared by all who declare that sha256
+        store/<entry>/users/                                  a name for every version that shows it
         work/                                                 private: what is being unpacked or removed
         folders/                                              which folders of the repository we made
         index.json, removed.log, lock
 
-A label names one version of one publication: `rc1.<owner>.<id>.<number>.<first 12 of sha256>~<Ref, ~ for />`.
-So the link that makes a version visible carries its mark, and both change in one rename.
+A home is `rc1.<owner>.<id>~<Ref with ~ for />`, and numbers count up in it. So the link that makes a version
+visible carries its mark, and both change in one rename. An entry is `<sha256>.<id>.<number>` of the version it
+was unpacked for. Every look-up needs a few names, however much a repository holds.
 """
 
 from __future__ import annotations
@@ -34,35 +36,64 @@ _PATIENCE: Final = 60.0  # seconds to wait for the lock, which is only held for 
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Label:
-    """One version of what one Ref publishes; `number` counts up while there is any, `content` is a hint."""
+class Home:
+    """All versions of what one Ref publishes, under one mark."""
 
     owner: str
     id: str
-    number: int
-    content: str
     ref: Ref
 
     def __str__(self) -> str:
-        return f"rc1.{self.owner}.{self.id}.{self.number}.{self.content}~{str(self.ref).replace('/', '~')}"
+        return f"rc1.{self.owner}.{self.id}~{str(self.ref).replace('/', '~')}"
+
+    @classmethod
+    def of(cls, mark: Mark) -> Home:
+        """Where things with this mark lie. Raises ValueError for a mark that does not say its Ref."""
+        if mark.ref is None:
+            raise ValueError(f"the mark {mark} does not say its Ref")
+        return cls(mark.owner, mark.id, mark.ref)
+
+    @classmethod
+    def parse(cls, text: str) -> Home | None:
+        """Read what `str` printed; None for every other name."""
+        head, tilde, ref = text.partition("~")
+        pieces = head.split(".")
+        if not tilde or len(pieces) != 3 or pieces[0] != "rc1":
+            return None
+        try:
+            home = cls(pieces[1], pieces[2], Ref.parse(ref.replace("~", "/")))
+        except ValueError:
+            return None
+        return home if home.id == mark_id(home.ref) and str(home) == text else None
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Label:
+    """One version. Its number counts from 1; 0 stands for a home without any."""
+
+    home: Home
+    number: int
+
+    def __str__(self) -> str:
+        return f"{self.home}/{self.number}"
 
     @classmethod
     def parse(cls, text: str) -> Label | None:
         """Read what `str` printed; None for every other name."""
-        head, tilde, ref = text.partition("~")
-        pieces = head.split(".")
-        if not tilde or len(pieces) != 5 or pieces[0] != "rc1" or not pieces[3].isdecimal():
+        name, _, number = text.partition("/")
+        if not (number.isascii() and number.isdecimal() and str(int(number)) == number):
             return None
-        try:
-            parsed = Ref.parse(ref.replace("~", "/"))
-        except ValueError:
-            return None
-        label = cls(pieces[1], pieces[2], int(pieces[3]), pieces[4], parsed)
-        return label if pieces[2] == mark_id(parsed) and str(label) == text else None
+        home = Home.parse(name)
+        return cls(home, int(number)) if home else None
+
+    @property
+    def flat(self) -> str:
+        """The same as one file name."""
+        return f"{self.home.owner}.{self.home.id}.{self.number}"
 
     def of(self, mark: Mark) -> bool:
         """Does this version carry that mark?"""
-        return self.owner == mark.owner and self.id == mark.id
+        return self.home.owner == mark.owner and self.home.id == mark.id
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +111,7 @@ class Repository:
         return self.inside("published", str(label), *names)
 
     def work(self, label: Label) -> str:
-        return self.inside("work", str(label))
+        return self.inside("work", label.flat)
 
     def temporary(self, name: str) -> str:
         """For what is written while the lock is held: whoever finds it later may remove it."""
@@ -150,8 +181,14 @@ def remove_any(path: str) -> None:
 
 def write_file(path: str, content: bytes, temporary: str) -> None:
     """Write a file whole or not at all: temporary name, fsync, rename."""
+    fill_file(temporary, content)
+    os.rename(temporary, path)
+
+
+def fill_file(path: str, content: bytes) -> None:
+    """Write a file that everybody may read, and wait until the disk has it."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-    descriptor = os.open(temporary, flags, 0o600)
+    descriptor = os.open(path, flags, 0o600)
     try:
         left = memoryview(content)
         while left:
@@ -160,4 +197,3 @@ def write_file(path: str, content: bytes, temporary: str) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-    os.rename(temporary, path)

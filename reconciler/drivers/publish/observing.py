@@ -15,10 +15,9 @@ from reconciler.drivers.publish.publication import (
     Version,
     describe,
     find_repositories,
-    group_versions,
-    labels_in,
+    homes_in,
     look_at,
-    read_version,
+    publications_at,
 )
 from reconciler.drivers.publish.publishing import own_publications
 from reconciler.drivers.publish.stream import escaped
@@ -35,9 +34,9 @@ def observe_all(client: Reader, ask: Ask) -> list[Observed]:
     """All that carries the owner's mark, half-made things included, and strangers at the natural keys."""
     found: list[Observed] = []
     for repository in find_repositories(client.path):
-        labels = (label for label in labels_in(repository) if label.owner == ask.owner)
-        versions = [read_version(repository, label) for label in labels]
-        found += [_seen(client, thing) for thing in group_versions(repository, versions)]
+        for home in homes_in(repository):
+            if home.owner == ask.owner:
+                found += [_seen(client, thing) for thing in publications_at(repository, home)]
     known = {thing.uid for thing in found}
     keys = (key for key in sorted(ask.natural) if key not in known)
     return found + [thing for key in keys if (thing := _stranger(client, key))]
@@ -50,14 +49,15 @@ def _uid(repository: Repository, path: str, label: Label) -> str:
 def _seen(client: Reader, publication: Publication) -> Observed:
     shown = publication.current or publication.latest
     receipt, label = shown.receipt, shown.label
+    home = label.home
     reason, message, drift = _trouble(publication, shown)
     return Observed(
-        ref=label.ref,
+        ref=home.ref,
         kind=KIND,
         target=client.target,
         spec=receipt.spec if receipt else NOTHING,
         uid=_uid(publication.repository, publication.path, label),
-        mark=receipt.mark if receipt else Mark(label.owner, label.id, label.ref),
+        mark=receipt.mark if receipt else Mark(home.owner, home.id, home.ref),
         state=State.FAILED if reason else State.READY,
         reason=reason,
         message=message,
@@ -86,7 +86,7 @@ def _trouble(publication: Publication, shown: Version) -> tuple[str, str, tuple[
 def _hidden(publication: Publication) -> tuple[str, str, tuple[FieldChange, ...]]:
     """Why readers don't see it: killed before the link was made, or something else was put there."""
     standing, wanted = publication.standing, f"version {publication.latest.label.number}"
-    have = standing.word or (f"a version of {standing.label.ref}" if standing.label else "")
+    have = standing.word or (f"a version of {standing.label.home.ref}" if standing.label else "")
     if have:
         return "Drifted", f"readers find {have} there instead", (FieldChange("published", have, wanted),)
     message = "not visible to readers: publishing, or removing, did not come to its end"

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import os
 import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from reconciler.drivers.publish.layout import RESERVED, Label, Repository
+from reconciler.drivers.publish.layout import RESERVED, Home, Label, Repository
 from reconciler.drivers.publish.stream import escaped
 from reconciler.model import NOTHING, Json, Mark, Spec
 
@@ -54,7 +54,8 @@ def read_receipt(path: str, label: Label) -> Receipt | None:
         with open(path, "rb") as stream:
             said: Mapping[str, Any] = json.load(stream)
         lock, keep = bool(said["lock"]), bool(said["keep"])
-        mark = Mark(label.owner, label.id, label.ref, str(said["specHash"]), lock, keep)
+        home = label.home
+        mark = Mark(home.owner, home.id, home.ref, str(said["specHash"]), lock, keep)
         if not {"repository", "path", "sha256"} <= said["spec"].keys():
             return None
         rest = (bool(said["complete"]), int(said["size"]), int(said["files"]), str(said["verified"]))
@@ -150,34 +151,41 @@ def find_repositories(path: str) -> list[Repository]:
     return [repository for repository in found if os.path.isdir(repository.inside("published"))]
 
 
-def labels_in(repository: Repository) -> list[Label]:
-    """The label of every version of every owner, sorted by Ref and number."""
-    return _labels(published_names(repository))
+def homes_in(repository: Repository) -> list[Home]:
+    """The homes of every owner, sorted."""
+    found = (Home.parse(name) for name in os.listdir(repository.inside("published")))
+    return sorted(home for home in found if home)
 
 
-def labels_of(repository: Repository, mark: Mark) -> list[Label]:
-    """The labels of the versions that carry this mark."""
-    start = f"{mark}."
-    return _labels(name for name in published_names(repository) if name.startswith(start))
+def publications_at(repository: Repository, home: Home) -> list[Publication]:
+    """The versions at one home, by path. One without a readable receipt goes to the first path."""
+    versions = [_version(repository, label) for label in _labels(repository, home)]
+    groups: dict[str, list[Version]] = {}
+    for version in versions:
+        groups.setdefault(version.path, []).append(version)
+    if "" in groups and len(groups) > 1:
+        lost = groups.pop("")
+        groups[min(groups)] += lost
+    return [_publication(repository, path, groups[path]) for path in sorted(groups)]
 
 
-def published_names(repository: Repository) -> list[str]:
-    """The names of all versions, as they are."""
+def _labels(repository: Repository, home: Home) -> list[Label]:
     try:
-        return os.listdir(repository.inside("published"))
+        names = os.listdir(repository.inside("published", str(home)))
     except FileNotFoundError:
         return []
+    numbers = sorted(int(name) for name in names if name.isdecimal())
+    return [Label(home, number) for number in numbers or (0,)]
 
 
-def _labels(names: Iterable[str]) -> list[Label]:
-    found = (label for name in names if (label := Label.parse(name)))
-    return sorted(found, key=lambda label: (str(label.ref), label.owner, label.number))
-
-
-def read_version(repository: Repository, label: Label) -> Version:
-    """One version as it is on disk."""
+def _version(repository: Repository, label: Label) -> Version:
     receipt = read_receipt(repository.published(label, "receipt.json"), label)
     return Version(label, receipt, entry_of(repository, label))
+
+
+def _publication(repository: Repository, path: str, versions: list[Version]) -> Publication:
+    ordered = tuple(sorted(versions, key=lambda version: version.label.number))
+    return Publication(repository, path, ordered, shown_at(repository, path) if path else Standing())
 
 
 def entry_of(repository: Repository, label: Label) -> str:
@@ -187,31 +195,16 @@ def entry_of(repository: Repository, label: Label) -> str:
     except OSError:
         return ""
     pieces = text.split("/")
-    return pieces[3] if pieces[:3] == ["..", "..", "store"] and pieces[4:] == ["tree"] else ""
+    return pieces[4] if pieces[:4] == ["..", "..", "..", "store"] and pieces[5:] == ["tree"] else ""
 
 
-def group_versions(repository: Repository, versions: Iterable[Version]) -> list[Publication]:
-    """Versions by mark and path. One without a readable receipt goes to its mark's first path."""
-    groups: dict[tuple[str, str, str], list[Version]] = {}
-    homes: dict[tuple[str, str], tuple[str, str, str]] = {}
-    lost: list[Version] = []
-    for version in versions:
-        whose = (str(version.label.ref), version.label.owner)
-        if not version.path:
-            lost.append(version)
-            continue
-        key = (*whose, version.path)
-        groups.setdefault(key, []).append(version)
-        homes[whose] = min(key, homes.get(whose, key))
-    for version in lost:
-        whose = (str(version.label.ref), version.label.owner)
-        groups.setdefault(homes.get(whose, (*whose, "")), []).append(version)
-    return [_publication(repository, key[2], groups[key]) for key in sorted(groups)]
-
-
-def _publication(repository: Repository, path: str, versions: list[Version]) -> Publication:
-    ordered = tuple(sorted(versions, key=lambda version: version.label.number))
-    return Publication(repository, path, ordered, look_at(repository, path) if path else Standing())
+def shown_at(repository: Repository, path: str) -> Standing:
+    """What readers find at a path: one call where all is well, a closer look where not."""
+    try:
+        label = label_at(repository, path)
+    except OSError:
+        label = None
+    return Standing(label, link=True) if label else look_at(repository, path)
 
 
 def look_at(repository: Repository, path: str) -> Standing:

@@ -10,17 +10,14 @@ import os
 from collections.abc import Iterable
 
 from reconciler.drivers.publish.index import show_published, show_removed
-from reconciler.drivers.publish.layout import Label, Repository, locked, write_file
+from reconciler.drivers.publish.layout import Home, Label, Repository, fill_file, locked, write_file
 from reconciler.drivers.publish.publication import (
     Publication,
     Receipt,
     Version,
     entry_of,
-    group_versions,
-    labels_of,
     look_at,
-    published_names,
-    read_version,
+    publications_at,
 )
 from reconciler.drivers.publish.tree import remove_tree
 from reconciler.errors import Transient
@@ -29,33 +26,46 @@ from reconciler.model import Mark
 
 def own_publications(repository: Repository, mark: Mark) -> list[Publication]:
     """All that carries this mark, by path."""
-    mine = [read_version(repository, label) for label in labels_of(repository, mark)]
-    return group_versions(repository, mine)
+    return publications_at(repository, Home.of(mark))
 
 
-def next_label(repository: Repository, mark: Mark, sha256: str) -> Label:
-    """The label of the version that comes next. Raises ValueError for a mark without a Ref."""
-    if mark.ref is None:
-        raise ValueError(f"the mark {mark} does not say its Ref")
-    numbers = [label.number for label in labels_of(repository, mark)]
-    return Label(mark.owner, mark.id, max(numbers, default=0) + 1, sha256[:12], mark.ref)
+def next_label(repository: Repository, mark: Mark) -> Label:
+    """The label of the version that comes next."""
+    versions = [each for found in own_publications(repository, mark) for each in found.versions]
+    return Label(Home.of(mark), max((each.label.number for each in versions), default=0) + 1)
 
 
 def begin(repository: Repository, label: Label, receipt: Receipt) -> None:
     """Write down, marked, that a version is being made. Only while the repository is locked."""
-    folder = repository.temporary(str(label))
+    home = repository.inside("published", str(label.home))
+    if not os.path.isdir(home):
+        os.mkdir(home)
+        os.chmod(home, 0o755)
+    folder = repository.temporary("version")
     os.mkdir(folder)
     os.chmod(folder, 0o755)
-    write_file(f"{folder}/receipt.json", receipt.encoded(), f"{folder}/receipt")
+    fill_file(f"{folder}/receipt.json", receipt.encoded())
     os.rename(folder, repository.published(label))
 
 
 def make_work(repository: Repository, label: Label) -> str:
-    """An empty private folder to unpack in; its `tree` becomes the content."""
+    """An empty private folder to unpack in; its `tree` becomes the content, and this version uses it."""
     folder = repository.work(label)
     os.mkdir(folder, 0o700)
     os.mkdir(f"{folder}/tree", 0o700)
+    os.mkdir(f"{folder}/users", 0o755)
+    _note_user(folder, label)
     return folder
+
+
+def _note_user(folder: str, label: Label) -> None:
+    """A note may outlive its version; then it says nothing. The link of a version says what it uses."""
+    descriptor = os.open(f"{folder}/users/{_user(label)}", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    os.close(descriptor)
+
+
+def _user(label: Label) -> str:
+    return str(label).replace("/", "!")  # no home and no number holds one
 
 
 def place_content(repository: Repository, label: Label, entry: str) -> None:
@@ -63,15 +73,16 @@ def place_content(repository: Repository, label: Label, entry: str) -> None:
 
     The version refers to the content before it is in the store, so content without a user can't be.
     """
-    target = f"../../store/{entry}/tree"
-    os.symlink(target, repository.published(label, "tree"))
-    work = repository.work(label)
+    work, stored = repository.work(label), repository.inside("store", entry)
+    if not os.path.isdir(work):
+        if not os.path.isdir(stored):
+            raise Transient("the content was removed while it was taken into use")
+        _note_user(stored, label)
+    os.symlink(f"../../../store/{entry}/tree", repository.published(label, "tree"))
     if os.path.isdir(work):
-        os.chmod(f"{work}/tree", 0o755)
-        os.chmod(work, 0o755)
-        os.rename(work, repository.inside("store", entry))
-    if not os.path.isdir(repository.published(label, "tree")):
-        raise Transient("the content was removed while it was taken into use")
+        for folder in (f"{work}/tree", f"{work}/users", work):
+            os.chmod(folder, 0o755)
+        os.rename(work, stored)
 
 
 def complete(repository: Repository, label: Label, receipt: Receipt) -> None:
@@ -94,7 +105,7 @@ def hide(repository: Repository, label: Label, path: str) -> None:
     """Take a publication out of the readers' sight. Only while the repository is locked."""
     show_removed(repository, label, path)
     shown = look_at(repository, path).label
-    if shown is not None and (shown.owner, shown.id) == (label.owner, label.id):
+    if shown is not None and shown.home == label.home:
         os.unlink(repository.visible(path))
     _remove_folders(repository, path)
 
@@ -156,22 +167,28 @@ def drop(repository: Repository, versions: Iterable[Version]) -> None:
 def _detach(repository: Repository, label: Label) -> None:
     entry = entry_of(repository, label)
     stored = repository.inside("store", entry)
-    if not entry or not os.path.isdir(stored) or _used(repository, label, entry):
-        return
-    os.rename(stored, repository.work(label))
+    if entry and os.path.isdir(stored) and not _used(repository, label, entry):
+        os.rename(stored, repository.work(label))
 
 
 def _used(repository: Repository, label: Label, entry: str) -> bool:
     """Does another version, of whatever owner, show this content?"""
-    alike = f".{label.content}~"
-    others = (other for name in published_names(repository) if alike in name and (other := Label.parse(name)))
-    return any(entry_of(repository, other) == entry for other in others if other != label)
+    names = os.listdir(repository.inside("store", entry, "users"))
+    users = (user for name in names if (user := Label.parse(name.replace("!", "/"))))
+    return any(entry_of(repository, user) == entry for user in users if user != label)
 
 
 def _forget(repository: Repository, label: Label) -> None:
-    """Remove the version's own folder; the receipt, which is the mark in full, goes last."""
-    for name in ("tree", "receipt.json"):
-        path = repository.published(label, name)
+    """Remove the version's own folder: the receipt, which is the mark in full, goes late; its home last."""
+    entry = entry_of(repository, label)
+    for path in (
+        repository.published(label, "tree"),
+        repository.inside("store", entry, "users", _user(label)),
+        repository.published(label, "receipt.json"),
+    ):
         if os.path.lexists(path):
             os.unlink(path)
     remove_tree(repository.published(label))
+    home = repository.inside("published", str(label.home))
+    if os.path.isdir(home) and not os.listdir(home):
+        os.rmdir(home)
