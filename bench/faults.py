@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from bench.command import Sample
@@ -15,6 +16,7 @@ from reconciler.drivers.simulated.world import Thing, open_world
 KIND = "SoftwareUpload"
 SHARE = 50  # percent of all uploads, which are 60 % of all objects
 HANGING = "site-01"
+INTERVAL = timedelta(minutes=10)  # between two passes, as by default; what failed is tried again by then
 FAILED = (5, 7)  # some objects failed, some targets could not be read
 Retag = Callable[[str, str], str]
 
@@ -35,12 +37,14 @@ def compare(calm: Ground, stormy: Ground, repeat: int, changes: int, retag: Reta
     well = [ref for ref in sorted(sites) if not _fails(ref) and sites[ref] != HANGING]
     _change(calm, failing, "all of these will fail", retag)
     calm.apply()
-    _storm(stormy, failing, retag)
+    began = datetime.now(UTC)
+    _storm(stormy, failing, began, retag)
     samples, ratios, blocked = [], [], 0
     for number in range(repeat):
         chosen = well[number :: max(1, len(well) // changes)][:changes]
-        first, _ = _pass(calm, chosen, number, retag, (0,))
-        second, missed = _pass(stormy, chosen, number, retag, FAILED)
+        when = began + (number + 2) * INTERVAL
+        first, _ = _pass(calm, chosen, when, retag, (0,))
+        second, missed = _pass(stormy, chosen, when, retag, FAILED)
         samples.append(second)
         ratios.append(second.seconds / first.seconds)
         blocked += missed
@@ -59,14 +63,14 @@ def _uploads(ground: Ground) -> Iterator[tuple[str, Thing]]:
                 yield site, thing
 
 
-def _storm(ground: Ground, failing: list[str], retag: Retag) -> None:
+def _storm(ground: Ground, failing: list[str], began: datetime, retag: Retag) -> None:
     """30 % of all objects fail for good, one site hangs whatever the time-out; two passes over that."""
     ground.weather(failures=[{"error": "Rejected", "operation": "update", "kind": KIND, "share": SHARE}])
     with open_world(dict(ground.sites())[HANGING]) as world:
         world.set_weather(hang="hard")
     _change(ground, failing, "all of these will fail", retag)
-    ground.apply(FAILED)
-    ground.apply(FAILED)
+    ground.apply(began, expect=FAILED)
+    ground.apply(began + INTERVAL, expect=FAILED)
 
 
 def _change(ground: Ground, refs: Iterable[str], note: str, retag: Retag) -> dict[str, str]:
@@ -81,12 +85,12 @@ def _change(ground: Ground, refs: Iterable[str], note: str, retag: Retag) -> dic
 
 
 def _pass(
-    ground: Ground, refs: list[str], number: int, retag: Retag, expect: tuple[int, ...]
+    ground: Ground, refs: list[str], when: datetime, retag: Retag, expect: tuple[int, ...]
 ) -> tuple[Sample, int]:
     """One pass over fresh changes of what is well: the time to the last of them, and how many it missed."""
-    wanted = _change(ground, refs, f"round {number}", retag)
+    wanted = _change(ground, refs, f"changed for {when:%H:%M}", retag)
     began = {path: calls_path(path).stat().st_size for _, path in ground.sites()}
-    sample = ground.apply(expect)
+    sample = ground.apply(when, expect=expect)
     done = [moment for path, offset in began.items() for moment in _updates(path, offset, wanted)]
     standing = {thing.ref: thing for thing in ground.things(KIND)}
     missed = [ref for ref, text in wanted.items() if str(standing[ref].spec["sha256"]) not in text]

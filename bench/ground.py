@@ -9,6 +9,7 @@ import sys
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import closing
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 from bench.command import Sample, run
@@ -65,8 +66,10 @@ class Ground:
         """A plan that must be quiet: any change pending, held or failed is an error."""
         return self.reconciler("plan", str(self.repository), "--exit-code")
 
-    def apply(self, expect: Collection[int] = DONE) -> Sample:
-        return self.reconciler("apply", str(self.repository), expect=expect)
+    def apply(self, now: datetime | None = None, *, expect: Collection[int] = DONE) -> Sample:
+        """Converge, as if it were `now`."""
+        when = ("--now", now.isoformat()) if now else ()
+        return self.reconciler("apply", str(self.repository), *when, expect=expect)
 
     def validate(self, *words: str) -> Sample:
         return self.reconciler("validate", str(self.repository), *words)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from enum import StrEnum
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from reconciler.canonical import digest_of
 
@@ -46,9 +46,8 @@ class _Nothing(Mapping[str, Any]):
 NOTHING: Final[Mapping[str, Any]] = _Nothing()
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Ref:
-    """What git calls a thing; never a path, never a back-end's id.
+class Ref(NamedTuple):
+    """What git calls a thing; never a path, never a back-end's id. (A tuple: it is hashed all the time.)
 
     Printed and typed as `Kind/group/name`, `Kind/name` for global kinds; what an object expands
     into has a part as well: `<object's Ref>/<node>[.<index>].<primitive kind>`. A part always

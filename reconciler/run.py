@@ -60,7 +60,8 @@ def plan(request: Request) -> Planned:
     """Read git and the world; say what `apply` would do. Writes nothing but caches and statistics."""
     session = open_session(request)
     view = look(session, scene.wish(session), Consent())
-    _note(session, view.observation)
+    session.store.note_readings(scene.durations(view.observation), session.history)
+    session.store.note_verified(view.observation.verified)
     conditions = conclude(_evidence(session, view, (), ready=False))
     code = _plan_code(session, view, conditions)
     objects = len(session.valid.declared)

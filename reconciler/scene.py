@@ -6,7 +6,7 @@ that comes out (`view`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -346,17 +346,14 @@ def _case(
     session: Session,
     scene: World,
     wanted: Wish,
-    changes: Iterable[Change],
+    changes: Collection[Change],
     users: Mapping[str, tuple[Observed, ...]],
     approved: frozenset[str],
 ) -> Case:
     history, valid = session.history, session.valid
     planned = {change.have.uid: change for change in changes if change.have}
-    removals = (
-        [(entry.kind, entry.group, entry.site) for entry in history.removals(session.now - timedelta(days=1))]
-        if planned
-        else []
-    )
+    day = session.now - timedelta(days=1)
+    removed = history.removals(day) if planned else ()
     return Case(
         scene,
         valid.settings,
@@ -370,8 +367,9 @@ def _case(
         rewound=session.rewound,
         clock=session.clock,
         leaving=wanted.leaving,
-        removals=removals,
+        removals=[(entry.kind, entry.group, entry.site) for entry in removed],
         approved=lambda digest: digest in approved or history.approved(digest),
+        healed=history.healed(day) if any(change.reason == "Drifted" for change in changes) else {},
         lock_known=history.lock_known,
         users=users,
         planned=planned,
@@ -404,10 +402,21 @@ def slow(found: View) -> frozenset[Ref]:
 
 
 def readings(seen: Observation) -> Iterator[StoredReading]:
-    """How each target was read, for the statistics: the objects and parts that it listed."""
+    """How each target was read, for the statistics: the objects that it listed."""
     for name, things in sorted(seen.things.items()):
-        listed = {mark_id(thing.ref) for thing in things} | {mark_id(thing.ref.object) for thing in things}
-        yield StoredReading(name, seen.seconds.get(name, 0.0), frozenset(listed))
+        listed = frozenset(mark_id(thing.ref.object) for thing in things)
+        yield StoredReading(name, seen.seconds.get(name, 0.0), listed)
+    yield from _blind_readings(seen)
+
+
+def durations(seen: Observation) -> Iterator[StoredReading]:
+    """The same without what was listed: a plan holds no lock, so what it saw proves nothing."""
+    for name in sorted(seen.things):
+        yield StoredReading(name, seen.seconds.get(name, 0.0), frozenset())
+    yield from _blind_readings(seen)
+
+
+def _blind_readings(seen: Observation) -> Iterator[StoredReading]:
     for name in sorted(seen.blind):
         yield StoredReading(name, 0.0, None)
 

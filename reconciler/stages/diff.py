@@ -130,7 +130,9 @@ def _missing(resource: Resource, elsewhere: Sequence[Observed], scene: Scene) ->
 
 def _adoptable(resource: Resource, scene: Scene) -> Observed | None:
     """The unmarked thing at this resource's natural key (`facts["natural"]`, given by its expansion)."""
-    return scene.adoptable.get((resource.target, resource.kind, resource.facts.get("natural", str(resource.ref))))
+    return scene.adoptable.get(
+        (resource.target, resource.kind, resource.facts.get("natural", str(resource.ref)))
+    )
 
 
 def _blind_candidates(resource: Resource, world: World, *, seen: bool) -> list[str]:

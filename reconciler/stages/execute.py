@@ -242,11 +242,7 @@ class Execution:
         """The kind's own gate, asked again just before the write."""
         change = job.change
         kind = self.orders.kinds.get(change.ref.kind)
-        if (
-            kind is None
-            or change.action is not Action.DELETE
-            or (change.have and change.have.partial)
-        ):
+        if kind is None or change.action is not Action.DELETE or (change.have and change.have.partial):
             return False
         hold = kind.hold_removal(change, self._world)
         if hold is not None:

@@ -19,6 +19,7 @@ from reconciler.settings import Settings
 
 FREE = frozenset({"Superseded", "Duplicate"})
 NEVER_APPROVED = frozenset({"Locked", "InUse", "LastCopy", "BlindBucket", "ProviderInUse"})
+FIGHT = 3
 TIMED = frozenset({"Expired"})
 
 Gate = Callable[[Change, "Case"], Hold | None]
@@ -45,6 +46,7 @@ class Case:
     leaving: frozenset[str] = frozenset()  # providers that went from git without a drain
     removals: Sequence[tuple[str, str, str]] = ()
     approved: Callable[[str], bool] = lambda _digest: False
+    healed: Mapping[str, int] = field(default_factory=dict)  # digest → how often in the last 24 hours
     lock_known: Callable[[str], bool | None] = lambda _id: None
     users: Mapping[str, tuple[Observed, ...]] = field(default_factory=dict)
     planned: Mapping[str, Change] = field(default_factory=dict)  # uid → its change
@@ -158,6 +160,16 @@ def _in_use(change: Change, case: Case) -> Hold | None:
     return Hold("InUse", f"in use by {', '.join(str(user.ref) for user in staying[:3])}, which stays")
 
 
+def _fought(change: Change, case: Case) -> Hold | None:
+    """Undoing the same drift again and again is a fight with another writer, which nobody wins."""
+    if change.action is not Action.UPDATE or change.reason != "Drifted" or not change.have:
+        return None
+    if change.have.state is State.FAILED or case.healed.get(change.digest, 0) < FIGHT:
+        return None
+    message = f"healed {FIGHT} times in the last 24 hours and changed again: somebody else writes it, too"
+    return Hold("Fought", message, f"Fought {change.ref}")
+
+
 def _frozen(change: Change, case: Case) -> Hold | None:
     site, group = case.site(change.target), change.ref.group
     for freeze in case.settings.freezes:
@@ -182,6 +194,7 @@ GATES: tuple[Gate, ...] = (
     _locked,
     _duplicate,
     _in_use,
+    _fought,
     _frozen,
 )
 

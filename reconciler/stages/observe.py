@@ -16,11 +16,12 @@ from queue import SimpleQueue
 from typing import Any
 
 from reconciler.errors import BackendError, ReconcilerError
-from reconciler.kind import Ask, Driver, Places, Primitive
+from reconciler.kind import Ask, Driver, Hand, Places, Primitive
 from reconciler.lanes import Answer, Lane, next_answer
 from reconciler.model import Json, Observed, Ref, Target
 
 Due = Callable[[Observed], bool]
+FACTS = "facts"
 PROBE_SECONDS = 1.0
 LEAST_SECONDS = 5.0
 
@@ -53,7 +54,7 @@ class Observation:
             owner = thing.ref.object
             if owner in renamed:
                 owner = renamed[owner]
-                thing = replace(thing, ref=replace(owner, part=thing.ref.part))  # noqa: PLW2901
+                thing = replace(thing, ref=owner._replace(part=thing.ref.part))  # noqa: PLW2901
             groups.setdefault(owner, []).append(thing)
         return {ref: tuple(things) for ref, things in groups.items()}
 
@@ -99,27 +100,24 @@ def observe(
 
 
 def _start(reading: Reading, places: Places, answers: SimpleQueue[Answer]) -> None:
-    name = reading.target.name
-    lane = Lane(f"read-{name}", 1, partial(reading.driver.reader, reading.target, places), answers)
-    lane.submit(("facts", name), reading.driver.facts)
-    lane.submit(("things", name), partial(_list, reading))
+    name, target = reading.target.name, reading.target
+    size = min(target.concurrency, len(reading.asks) + 1)
+    lane = Lane(f"read-{name}", size, partial(reading.driver.reader, target, places), answers)
+    lane.submit((name, FACTS), reading.driver.facts)
+    for primitive, ask in reading.asks.items():
+        lane.submit((name, primitive), partial(_list, reading.driver.serving(primitive), ask))
     lane.end()
 
 
-def _list(reading: Reading, client: Any) -> tuple[Observed, ...]:
-    """Everything of ours at one target. Any error makes the whole target blind."""
-    things: list[Observed] = []
-    for primitive, ask in reading.asks.items():
-        hand = reading.driver.hand(primitive)
-        if hand is not None:
-            things.extend(hand.observe(client, ask))
-    return tuple(things)
+def _list(hand: Hand[Any], ask: Ask, client: Any) -> tuple[Observed, ...]:
+    return tuple(hand.observe(client, ask))
 
 
 @dataclass(slots=True)
 class _Gathered:
-    """The lists as they come in; only `_gather` changes it."""
+    """The lists as they come in, per target and primitive kind; only `_gather` changes it."""
 
+    lists: dict[str, dict[str, tuple[Observed, ...]]] = field(default_factory=dict)
     things: dict[str, tuple[Observed, ...]] = field(default_factory=dict)
     facts: dict[str, Mapping[str, Json]] = field(default_factory=dict)
     blind: dict[str, str] = field(default_factory=dict)
@@ -139,7 +137,8 @@ def _gather(waiting: dict[str, Reading], answers: SimpleQueue[Answer], started: 
 
 
 def _limit(reading: Reading, gathered: _Gathered) -> float:
-    unproven = reading.probe and reading.target.name not in gathered.facts
+    name = reading.target.name
+    unproven = reading.probe and name not in gathered.facts and name not in gathered.lists
     return min(reading.limit, PROBE_SECONDS) if unproven else reading.limit
 
 
@@ -151,16 +150,21 @@ def _give_up(waiting: dict[str, Reading], gathered: _Gathered, elapsed: float) -
 
 
 def _take(answer: Answer, waiting: dict[str, Reading], gathered: _Gathered, elapsed: float) -> None:
-    what, name = answer.key
+    """One answer of one target. Any error makes the whole target blind; it is read when all have come."""
+    name, what = answer.key
     if name not in waiting:
         return
     if answer.error is not None:
         gathered.blind[name] = _why(answer.error)
         del waiting[name]
-    elif what == "facts":
+        return
+    if what == FACTS:
         gathered.facts[name] = answer.value
     else:
-        gathered.things[name] = answer.value
+        gathered.lists.setdefault(name, {})[what] = answer.value
+    lists, asks = gathered.lists.get(name, {}), waiting[name].asks
+    if name in gathered.facts and len(lists) == len(asks):
+        gathered.things[name] = tuple(thing for primitive in asks for thing in lists[primitive])
         gathered.seconds[name] = elapsed
         del waiting[name]
 

@@ -120,6 +120,16 @@ class History:
         attempts = self._attempts.get(target, {})
         return all(attempts.get(known, 0) <= listing.round for known in asked)
 
+    def healed(self, since: datetime) -> Mapping[str, int]:
+        """Digest of a change that undid drift → how often it was applied since a time."""
+        found = self.rows(
+            "SELECT outcomes.digest, COUNT(*) FROM outcomes JOIN runs ON runs.run = outcomes.run "
+            "WHERE outcomes.why = 'Drifted' AND outcomes.result = 'Applied' AND runs.started >= :since "
+            "GROUP BY outcomes.digest",
+            since=text_of(since),
+        )
+        return {digest: int(count) for digest, count in found}
+
     def removals(self, since: datetime) -> tuple[Removal, ...]:
         """The removals that were attempted at or after a time, by Ref."""
         found = self.rows(SELECT_REMOVALS, since=text_of(since))

@@ -406,7 +406,8 @@ def test_a_signal_ends_plan_at_once(number: signal.Signals, code: int, cloud: Gi
     file = "providers/rehearsal.yaml"
     cloud.commit({file: (cloud.path / file).read_text().rstrip() + "\n      latency: 20s\n"})
     running = process("plan")
-    time.sleep(2.5)
+    _until((Path(os.environ["XDG_CACHE_HOME"]) / "reconciler").is_dir)  # reading has begun
+    time.sleep(1)
     running.send_signal(number)
     shown, said = running.communicate(timeout=10)
     assert running.returncode == code

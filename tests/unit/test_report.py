@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import xml.etree.ElementTree as ET
 from datetime import UTC, datetime, timedelta
 
@@ -166,8 +167,6 @@ def test_colour_only_paints() -> None:
 
 
 def _without_colour(shown: str) -> str:
-    import re
-
     return re.sub(r"\x1b\[[0-9;]*m", "", shown)
 
 

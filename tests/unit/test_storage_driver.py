@@ -368,13 +368,17 @@ def test_a_receipt_changes_alone(site: Site) -> None:
     assert all(mark and mark.lock and mark.keep for mark in marks)
 
 
+def renamed(ref: Ref) -> Ref:
+    return Ref(ref.kind, ref.group, "boson", ref.part)
+
+
 def test_a_renamed_rule_keeps_its_files(site: Site) -> None:
     site.converge(BARI, CNAF, rule())
     inodes = {path.name: path.stat().st_ino for path in (site.folder / A).rglob("*.root")}
     new = rule("boson", Metadata(formerly=rule().ref))
     for thing in [thing for thing in site.observed() if thing.kind == "replica"]:
-        ref = replace(thing.ref, name="boson")
-        seen = [replace(other, ref=replace(other.ref, name="boson")) for other in site.observed()]
+        ref = renamed(thing.ref)
+        seen = [replace(other, ref=renamed(other.ref)) for other in site.observed()]
         scene = site.world([BARI, CNAF, new], [entry for entry in seen if entry.kind == "replica"])
         want = {e.ref: e for e in RULE.expand(new, scene) if isinstance(e, Resource)}[ref]
         have = replace(thing, ref=ref)

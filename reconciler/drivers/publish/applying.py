@@ -16,7 +16,6 @@ from reconciler.drivers.publish.publication import (
     Standing,
     Version,
     look_at,
-    read_version,
 )
 from reconciler.drivers.publish.publishing import (
     begin,
@@ -79,14 +78,14 @@ def publish(writer: Writer, wish: Wish) -> None:
         publication = _own(repository, wish)
         _check_place(repository, wish, publication)
     if publication is None or not _satisfied(publication, wish):
-        drop(repository, _unfinished(publication))
+        drop(repository, _labels(_unfinished(publication)))
         _make_version(writer, repository, wish)
     _tidy(repository, wish)
 
 
 def _make_version(writer: Writer, repository: Repository, wish: Wish) -> None:
     with locked(repository):
-        label = next_label(repository, wish.mark, wish.sha256)
+        label = next_label(repository, wish.mark)
         begin(repository, label, Receipt(wish.mark, wish.spec, _now()))
     try:
         entry = _entry_at_hand(repository, wish) or _fetch(writer, repository, label, wish)
@@ -102,6 +101,10 @@ def _now() -> str:
 
 def _own(repository: Repository, wish: Wish) -> Publication | None:
     return next((each for each in own_publications(repository, wish.mark) if each.path == wish.path), None)
+
+
+def _labels(versions: tuple[Version, ...]) -> list[Label]:
+    return [version.label for version in versions]
 
 
 def _unfinished(publication: Publication | None) -> tuple[Version, ...]:
@@ -129,10 +132,11 @@ def _check_place(repository: Repository, wish: Wish, publication: Publication | 
 def _check_label(label: Label, wish: Wish, where: str) -> None:
     if label.of(wish.mark) or wish.is_former(label):
         return
-    if label.owner != wish.mark.owner:
+    home = label.home
+    if home.owner != wish.mark.owner:
         hint = "choose another path; only its owner can give this one up"
-        raise NotOurs(f"{where} is published by {label.ref} of another owner, {label.owner}", hint=hint)
-    raise Conflict(f"{where} is published by {label.ref}, which must go first")
+        raise NotOurs(f"{where} is published by {home.ref} of another owner, {home.owner}", hint=hint)
+    raise Conflict(f"{where} is published by {home.ref}, which must go first")
 
 
 def _replaceable(standing: Standing, publication: Publication | None) -> bool:
@@ -185,7 +189,7 @@ def _fetch(writer: Writer, repository: Repository, label: Label, wish: Wish) -> 
         os.fchmod(stream.fileno(), 0o644)
         stream.write(manifest.encoded())
     flush(folder)
-    return f"{wish.sha256}.{label.id}.{label.number}"
+    return f"{wish.sha256}.{label.home.id}.{label.number}"
 
 
 def _manifest_of(repository: Repository, label: Label, entry: str) -> Manifest:
@@ -250,16 +254,16 @@ def _withdraw(repository: Repository, label: Label, wish: Wish) -> None:
     """Undo a version that failed, unless readers see it already."""
     own = _own(repository, wish)
     if own is None or own.current is None or own.current.label != label:
-        drop(repository, [read_version(repository, label)])
+        drop(repository, [label])
 
 
 def _tidy(repository: Repository, wish: Wish) -> None:
     """Remove the versions that the new one supersedes, also under the name it had before."""
     own = _own(repository, wish)
-    drop(repository, own.leftovers if own else ())
+    drop(repository, _labels(own.leftovers) if own else ())
     former = wish.have.mark if wish.have else None
     if former is None or former.owner != wish.mark.owner or former.id == wish.mark.id:
         return
     for publication in own_publications(repository, former):
         if publication.path == wish.path:
-            drop(repository, publication.versions)
+            drop(repository, _labels(publication.versions))

@@ -12,8 +12,8 @@
         index.json, removed.log, lock
 
 A home is `rc1.<owner>.<id>~<Ref with ~ for />`, and numbers count up in it. So the link that makes a version
-visible carries its mark, and both change in one rename. An entry is `<sha256>.<id>.<number>` of the version it
-was unpacked for. Every look-up needs a few names, however much a repository holds.
+visible carries its mark, and both change in one rename. An entry is `<sha256>.<id>.<number>`, of the version
+it was unpacked for. Every look-up needs a few names, however much a repository holds.
 """
 
 from __future__ import annotations

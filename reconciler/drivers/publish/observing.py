@@ -70,6 +70,8 @@ def _seen(client: Reader, publication: Publication) -> Observed:
 
 def _trouble(publication: Publication, shown: Version) -> tuple[str, str, tuple[FieldChange, ...]]:
     """Reason, message and drift of what a list already shows; all empty where nothing is wrong."""
+    if not shown.label.number:
+        return "Partial", "removing did not come to its end", ()
     if shown.receipt is None:
         return "ReceiptDamaged", "our receipt can't be read any more", ()
     if publication.current is None:

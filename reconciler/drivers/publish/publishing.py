@@ -14,7 +14,6 @@ from reconciler.drivers.publish.layout import Home, Label, Repository, fill_file
 from reconciler.drivers.publish.publication import (
     Publication,
     Receipt,
-    Version,
     entry_of,
     look_at,
     publications_at,
@@ -37,15 +36,17 @@ def next_label(repository: Repository, mark: Mark) -> Label:
 
 def begin(repository: Repository, label: Label, receipt: Receipt) -> None:
     """Write down, marked, that a version is being made. Only while the repository is locked."""
-    home = repository.inside("published", str(label.home))
+    home, made = repository.inside("published", str(label.home)), repository.temporary("home")
+    version = f"{made}/{label.number}"
+    for folder in (made, version):
+        os.mkdir(folder)
+        os.chmod(folder, 0o755)
+    fill_file(f"{version}/receipt.json", receipt.encoded())
     if not os.path.isdir(home):
-        os.mkdir(home)
-        os.chmod(home, 0o755)
-    folder = repository.temporary("version")
-    os.mkdir(folder)
-    os.chmod(folder, 0o755)
-    fill_file(f"{folder}/receipt.json", receipt.encoded())
-    os.rename(folder, repository.published(label))
+        os.rename(made, home)
+        return
+    os.rename(version, repository.published(label))
+    os.rmdir(made)
 
 
 def make_work(repository: Repository, label: Label) -> str:
@@ -103,8 +104,9 @@ def show(repository: Repository, label: Label, receipt: Receipt, previous: list[
 
 def hide(repository: Repository, label: Label, path: str) -> None:
     """Take a publication out of the readers' sight. Only while the repository is locked."""
-    show_removed(repository, label, path)
     shown = look_at(repository, path).label
+    if shown is None or shown.home == label.home:
+        show_removed(repository, path)
     if shown is not None and shown.home == label.home:
         os.unlink(repository.visible(path))
     _remove_folders(repository, path)
@@ -144,16 +146,14 @@ def _remove_empty(path: str) -> bool:
     return True
 
 
-def drop(repository: Repository, versions: Iterable[Version]) -> None:
+def drop(repository: Repository, versions: Iterable[Label]) -> None:
     """Remove versions that nobody sees, with content that nobody else uses. Not while locked by us.
 
     What takes long, removing files, is done without the lock, on content that left the store.
     """
-    labels = sorted(version.label for version in versions)
+    labels = sorted(versions)
     if not labels:
         return
-    for label in labels:  # what was being unpacked, or removed, when we were killed
-        remove_tree(repository.work(label))
     with locked(repository):
         for label in labels:
             _detach(repository, label)

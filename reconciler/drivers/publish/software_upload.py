@@ -65,7 +65,7 @@ def _take_away(writer: Writer, change: Change, action: str) -> None:
             if action == "released":
                 release_content(publication)
             hide(repository, label, publication.path)
-    drop(repository, publication.versions)
+    drop(repository, [version.label for version in publication.versions])
 
 
 def _line(publication: Publication, action: str) -> dict[str, str]:
