@@ -22,7 +22,11 @@ def canonical(value: Any) -> bytes:
         return _encode(value).encode()
     import rfc8785  # noqa: PLC0415  only values with floats or beyond ASCII need it
 
-    return rfc8785.dumps(json.loads(_encode(value)))
+    plain = json.loads(_encode(value))
+    try:
+        return rfc8785.dumps(plain)
+    except (UnicodeEncodeError, rfc8785.CanonicalizationError):
+        return json.dumps(plain, sort_keys=True).encode()  # what no JSON can say: a back-end's odd answer
 
 
 def _plain(value: Any) -> bool:

@@ -109,10 +109,17 @@ class BackendError(ReconcilerError):
 
 
 class Transient(BackendError):
-    """Time must act: time-out, 429, 5xx, connection lost. The only class that is retried."""
+    """Time must act: time-out, 429, 5xx, connection lost. The only class that is retried.
+
+    `wait` is how many seconds the target asks to be left alone (Retry-After); 0: it does not say.
+    """
 
     reason = "Transient"
     who = "time"
+
+    def __init__(self, message: str, *, hint: str = "", wait: float = 0.0) -> None:
+        super().__init__(message, hint=hint)
+        self.wait = wait
 
 
 class Conflict(BackendError):

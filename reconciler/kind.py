@@ -34,9 +34,12 @@ class Primitive:
 
     `immutable` names top-level spec keys that can't be changed in place: a change there is a replace,
     in `replace_order`. `computed` are the attributes that the back-end gives (name → type, one of
-    string, integer, address, url). `marked` is atomic | name | part | natural, `listed` is full |
-    digest | each (what one bulk list shows), `rank` orders deletes of one pass where uses do not say.
-    `cadence` is how often the content is verified again, for kinds that have content.
+    string, integer, address, url). `marked` is atomic | name | part | natural: a natural thing is the
+    object itself, found by its key, never deleted by us, and changed only where the author says `adopt`.
+    `listed` is what one bulk list shows: full (the spec), digest (the spec's hash, in the mark, and some
+    keys), each (some keys; a deep read shows the rest). `heals` is what a Failed thing takes, update |
+    replace; half-made things are completed by an update. `undeletes`: an update takes a Deleting thing
+    back. `cadence` is how often the content is verified again, for kinds that have content.
     """
 
     name: str
@@ -48,6 +51,8 @@ class Primitive:
     holds_data: bool = False
     slow: bool = False
     rank: int = 0
+    heals: str = "update"
+    undeletes: bool = False
     cadence: timedelta | None = None
 
 
@@ -164,7 +169,12 @@ class Hand(Protocol[ClientT]):
     """
 
     def observe(self, client: ClientT, ask: Ask) -> Iterable[Observed]:
-        """List all that carries our mark, half-made things included. Complete, or an error: never less."""
+        """List all that carries our mark, half-made and Deleting things included. Complete, or an error.
+
+        Ready says that the computed attributes are known. Things that another step of ours must finish
+        (a resize to confirm) are Progressing and say it in `drift`. At natural keys unmarked things are
+        reported as Ref(primitive, "", key).
+        """
         ...
 
     def verify(self, client: ClientT, thing: Observed) -> Observed:
@@ -180,7 +190,10 @@ class Hand(Protocol[ClientT]):
         ...
 
     def delete(self, client: ClientT, change: Change) -> None:
-        """Remove `change.have`. Gone already is success."""
+        """Begin to remove `change.have`; does not wait. Gone already is success.
+
+        What is listed afterwards is Deleting until it is gone: a delete under way is not asked for again.
+        """
         ...
 
 
@@ -198,7 +211,8 @@ class Driver:
     `settings` is the JSON Schema (draft 2020-12) of the target's own settings. `reader` and `writer`
     open a client; a reader must be enough for `plan` and can't write. `facts` reads capacities.
     `hand` is asked for by primitive kind; None: not served. `serves_every_kind` makes the hand of any
-    kind that `hands` does not name: a list has to know what it lists.
+    kind that `hands` does not name: a list has to know what it lists. `write_seconds` is what one write
+    may take where it moves data (0: the target's time-out).
     """
 
     name: str
@@ -208,6 +222,7 @@ class Driver:
     hands: Mapping[str, Hand[Any]]
     facts: Callable[[Any], Mapping[str, Json]] = lambda _client: {}
     serves_every_kind: Callable[[str], Hand[Any]] | None = None
+    write_seconds: float = 0.0
 
     def hand(self, primitive: str) -> Hand[Any] | None:
         """The hand for a primitive kind; None when this back-end does not serve it."""

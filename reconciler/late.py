@@ -30,16 +30,30 @@ def parse(value: Mapping[str, str]) -> tuple[Ref, str]:
     return Ref.parse(ref), attribute
 
 
-def sources(value: Json) -> Iterator[Ref]:
-    """The Refs of all late values in a spec: what it needs before it can be made."""
+def late_values(value: Json) -> Iterator[tuple[Ref, str]]:
+    """The Ref and the attribute of all late values in a spec: what has to be known to make it."""
     if is_late(value):
-        yield parse(value)[0]
+        yield parse(value)
     elif isinstance(value, Mapping):
         for entry in value.values():
-            yield from sources(entry)
+            yield from late_values(entry)
     elif isinstance(value, (list, tuple)):
         for entry in value:
-            yield from sources(entry)
+            yield from late_values(entry)
+
+
+def fits(wish: Json, real: Json) -> bool:
+    """Is the real value what is wished? A late value that is not known now fits whatever is there.
+
+    Not knowing is no reason to change a thing: once the value is known, it fits or it does not.
+    """
+    if wish == real or is_late(wish):
+        return True
+    if isinstance(wish, Mapping) and isinstance(real, Mapping):
+        return wish.keys() == real.keys() and all(fits(wish[key], real[key]) for key in wish)
+    if isinstance(wish, (list, tuple)) and isinstance(real, (list, tuple)):
+        return len(wish) == len(real) and all(map(fits, wish, real))
+    return False
 
 
 def resolve(value: Json, lookup: Lookup) -> Json:

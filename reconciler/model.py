@@ -114,7 +114,7 @@ class Target:
     provider: str
     settings: Spec = NOTHING
     status: str = "active"  # active | maintenance | limited | removed
-    suspended: str = ""
+    suspended: str = ""  # why nothing is written or newly placed here; empty: it is
     groups: frozenset[str] | None = None  # None: every group
     concurrency: int = 4
     rate: float = 0.0
@@ -190,11 +190,12 @@ PARTIAL: Final = "Partial"  # the reason of things that an interrupted run left
 
 
 class State(StrEnum):
-    """How a real thing is, in one of three words."""
+    """How a real thing is. DELETING: its removal was accepted and is still under way."""
 
     READY = "Ready"
     PROGRESSING = "Progressing"
     FAILED = "Failed"
+    DELETING = "Deleting"
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,8 +246,9 @@ ABSENT: Final = _Absent()
 class Observed:
     """One real thing, said in the words of its spec.
 
-    `uid` is the back-end's id: for look-ups and messages, never identity. `mark` is None for things
-    that are not ours. `uses` are uids of things that this one needs. `attributes` are computed by the
+    While an accepted update is under way, `spec` is the one that it leads to. `uid` is the back-end's id,
+    unique at its target: for look-ups and messages, never identity. `mark` is None for things that are
+    not ours. `uses` are uids of things that this one needs. `attributes` are computed by the
     back-end. `drift` is for back-ends that compare for themselves. `since` orders duplicates
     (ISO 8601 UTC). `verified` is when the content was last proved, where the kind has content.
     """
@@ -311,12 +313,16 @@ class Change:
     release: bool = False
     hold: Hold | None = None
     source: Source = Source("")
+    _digest: str = field(default="", init=False, repr=False, compare=False)  # computed once
 
     @property
     def digest(self) -> str:
         """`sha256:` and 64 hex digits over RFC 8785 JSON of [ref, target, action, order, fields]."""
-        fields = [_field_json(entry) for entry in self.fields]
-        return digest_of([str(self.ref), self.target, str(self.action), self.order, fields])
+        if not self._digest:
+            fields = [_field_json(entry) for entry in self.fields]
+            digest = digest_of([str(self.ref), self.target, str(self.action), self.order, fields])
+            object.__setattr__(self, "_digest", digest)
+        return self._digest
 
     def held(self, hold: Hold) -> Change:
         """This change, held; the first hold wins."""

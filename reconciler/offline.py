@@ -10,17 +10,19 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from reconciler import registry, scene
+from reconciler import registry
 from reconciler.errors import ExitCode, Problem
 from reconciler.folders import cache_folder
-from reconciler.git import Repository, is_url, open_repository, open_work_tree
+from reconciler.line import scene
+from reconciler.line.session import Request, Session, open_session
 from reconciler.model import Observed, Resource, State, mark_for
 from reconciler.run import Planned
-from reconciler.session import Request, Session, open_session
 from reconciler.settings import Settings
+from reconciler.source.git import Repository, is_url, open_repository, open_work_tree
+from reconciler.source.snapshot import Snapshot
 from reconciler.stages.conclude import Evidence, conclude
 from reconciler.stages.expand import expand
-from reconciler.stages.load import Snapshot, load, load_worktree
+from reconciler.stages.load import load, load_worktree
 from reconciler.stages.observe import Observation
 from reconciler.stages.validate import validate
 
@@ -51,7 +53,7 @@ def check(location: str, against: str = "", trusted_ref: str = "") -> Checked:
     head = validate(tree, trusted, registry.kinds(), registry.driver_settings)
     problems, notices = head.problems, head.notices
     if against and repository:
-        base_tree = load(repository, repository.resolve(against), cache, trusted=True)
+        base_tree = load(repository, repository.resolve(against), cache)
         base = validate(base_tree, base_tree, registry.kinds(), registry.driver_settings)
         from reconciler.stages.validate import validate_against
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from reconciler import registry, scene
+from reconciler import registry
+from reconciler.line import scene
+from reconciler.line.session import Request, Session, open_session
 from reconciler.model import Condition, Declared, Json, Ref
-from reconciler.session import Request, Session, open_session
 from reconciler.store import Done, Run
 
 

@@ -13,17 +13,18 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from getpass import getuser
 
-from reconciler import registry, scene
-from reconciler.announce import announce
-from reconciler.approval import Consent, consent
+from reconciler import registry
 from reconciler.errors import ExitCode, Problem, worst
+from reconciler.line import scene
+from reconciler.line.approval import Consent, consent
+from reconciler.line.scene import View, Wish
+from reconciler.line.session import Request, Session, open_session, utc_now
 from reconciler.model import Change, Condition, Json, Outcome, Plan, Record, Ref, Result, Word
-from reconciler.scene import View, Wish
-from reconciler.session import Request, Session, open_session, utc_now
 from reconciler.stages.conclude import BACKING_OFF, Evidence, conclude, exit_code
 from reconciler.stages.execute import Orders, execute
 from reconciler.stages.observe import Observation
 from reconciler.store import Lease
+from reconciler.telling.announce import announce
 from reconciler.units import duration
 
 STOP = threading.Event()  # set by a signal: end cleanly, start nothing new

@@ -14,8 +14,8 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from reconciler.errors import ExitCode, ReconcilerError
+from reconciler.line.session import Request, open_session
 from reconciler.run import STOP, Applied, apply
-from reconciler.session import Request, open_session
 from reconciler.settings import Schedule
 from reconciler.units import duration
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reconciler.cli.parser import (
@@ -17,7 +16,7 @@ from reconciler.cli.parser import (
     digest,
     duration,
 )
-from reconciler.errors import ExitCode, ReconcilerError, UsageError
+from reconciler.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
     from reconciler.cli.terminal import Renderers
@@ -78,6 +77,11 @@ def add_status(parser: Parser) -> None:
     parser.add_argument("--no-status", action="store_true", help="write no status pages")
 
 
+def status_folder(arguments: argparse.Namespace) -> str:
+    """Where the status pages go; empty: nowhere."""
+    return "" if arguments.no_status else str(arguments.status)
+
+
 def execute(arguments: argparse.Namespace) -> ExitCode:
     """Apply, show what was done, write the status pages."""
     from reconciler.cli import interrupt, terminal  # noqa: PLC0415  the line is loaded when a command walks it
@@ -96,10 +100,10 @@ def execute(arguments: argparse.Namespace) -> ExitCode:
             approve=tuple(arguments.approve),
             plan_file=content,
             remove_group=arguments.remove,
+            status=status_folder(arguments),
         )
         applied = apply(request)
     terminal.notice(arguments, applied.notices)
-    write_status(arguments, applied)
     terminal.deliver(arguments, renderers(applied))
     return ended() or ExitCode(applied.exit_code)
 
@@ -117,20 +121,6 @@ def _check(arguments: argparse.Namespace) -> None:
             "--plan says what is applied, --only and --target would say it again",
             hint="make the plan with --only or --target",
         )
-
-
-def write_status(arguments: argparse.Namespace, applied: Applied) -> None:
-    """The status pages; a folder that can't be written is said, and takes nothing from the result."""
-    from reconciler import status_pages  # noqa: PLC0415  after the work
-    from reconciler.cli import terminal  # noqa: PLC0415  ditto
-
-    if arguments.no_status:
-        return
-    try:
-        record, folder = applied.record, Path(arguments.status)
-        status_pages.write_status(record, record.conditions, folder, outputs=applied.outputs)
-    except ReconcilerError as error:
-        terminal.notice(arguments, [f"no status pages: {error}"])
 
 
 def renderers(applied: Applied) -> Renderers:

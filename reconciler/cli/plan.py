@@ -18,8 +18,8 @@ from reconciler.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
     from reconciler.cli.terminal import Renderers
+    from reconciler.line.session import Request
     from reconciler.run import Planned
-    from reconciler.session import Request
 
 _EXAMPLES = """\
 examples:

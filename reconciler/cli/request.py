@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from reconciler.errors import UsageError
 
 if TYPE_CHECKING:
-    from reconciler.session import Request
+    from reconciler.line.session import Request
 
 _LIMIT = 256 * 1024 * 1024
 
@@ -20,7 +20,7 @@ def request_of(
     arguments: argparse.Namespace, tell: Callable[[str, Mapping[str, Any]], None], **more: Any
 ) -> Request:
     """What the arguments ask for; `more` is what only one command knows."""
-    from reconciler.session import Request  # noqa: PLC0415  the line is loaded when a command walks it
+    from reconciler.line.session import Request  # noqa: PLC0415  the line is loaded when a command walks it
 
     return Request(
         repository=arguments.repository,

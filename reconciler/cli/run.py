@@ -40,15 +40,16 @@ def configure(parser: Parser) -> None:
 
 def execute(arguments: argparse.Namespace) -> ExitCode:
     """Serve until stopped."""
-    from reconciler.cli.apply import renderers, write_status  # noqa: PLC0415  loaded when it is walked
+    from reconciler.cli.apply import renderers, status_folder  # noqa: PLC0415  loaded when it is walked
     from reconciler.cli.request import request_of  # noqa: PLC0415  ditto
     from reconciler.cli.terminal import deliver, notice, progress  # noqa: PLC0415  ditto
     from reconciler.service import serve  # noqa: PLC0415  ditto
 
     def report(applied: Applied) -> None:
         notice(arguments, applied.notices)
-        write_status(arguments, applied)
         deliver(arguments, renderers(applied))
 
     with progress(arguments) as tell:
-        return ExitCode(serve(request_of(arguments, tell, wait=arguments.wait), report))
+        return ExitCode(
+            serve(request_of(arguments, tell, wait=arguments.wait, status=status_folder(arguments)), report)
+        )

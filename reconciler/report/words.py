@@ -38,6 +38,7 @@ ORDER: Final = (
 _REASONS: Final[Mapping[str, str]] = {
     "NotFound": "does not exist yet",
     "Drifted": "was changed behind our back",
+    "Renamed": "has another name in git now; the thing stays",
     "SpecChanged": "the file changed",
     "ImmutableField": "can't be changed in place",
     "Orphaned": "no file declares it any more",

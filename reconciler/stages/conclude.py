@@ -98,6 +98,10 @@ def _pending(change: Change, outcome: Outcome | None, evidence: Evidence) -> Con
         return Condition(
             change.ref, Word.PROGRESSING, "Pending", f"{change.action} is planned ({change.reason})"
         )
+    if outcome.result is Result.APPLIED and outcome.change.digest != change.digest:
+        return Condition(
+            change.ref, Word.PROGRESSING, "Pending", f"the next step is planned ({change.reason})"
+        )
     if outcome.result is Result.APPLIED:
         message = "it was written, but looks the same; the next run tries again"
         return Condition(change.ref, Word.FAILED, "DidNotConverge", message, "author of the back-end")

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from reconciler.canonical import digest_of
 from reconciler.kind import Primitive, World
-from reconciler.late import is_late, resolve
+from reconciler.late import fits, resolve
 from reconciler.model import (
     ABSENT,
     Action,
@@ -28,6 +28,7 @@ from reconciler.model import (
     mark_id,
 )
 from reconciler.stages.expand import Expansion
+from reconciler.stages.fields import differing, leaves, of_specs
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,7 @@ def diff(scene: Scene) -> Difference:
     by_ref = _by_ref(scene.world.seen)
     changes: list[Change] = []
     conditions: dict[Ref, Condition] = {}
-    lookup = _lookup(by_ref)
+    lookup = _lookup(by_ref, scene)
     for ref, resource in scene.expansion.resources.items():
         if ref.object in scene.untouchable:
             continue
@@ -82,12 +83,20 @@ def _by_ref(seen: Mapping[Ref, tuple[Observed, ...]]) -> dict[Ref, Sequence[Obse
     return groups
 
 
-def _lookup(by_ref: Mapping[Ref, Sequence[Observed]]) -> Callable[[Ref, str], Json]:
+def _lookup(by_ref: Mapping[Ref, Sequence[Observed]], scene: Scene) -> Callable[[Ref, str], Json]:
     def known(ref: Ref, attribute: str) -> Json:
         things = [thing for thing in by_ref.get(ref, ()) if thing.state is State.READY]
+        wish = scene.expansion.resources.get(ref) if len(things) > 1 else None
+        if wish is not None:  # of two incarnations the one that stays is meant
+            primitive = scene.primitives[wish.kind]
+            things.sort(key=lambda thing: not _is_meant(wish, thing, primitive))
         return things[0].attributes.get(attribute) if things else None
 
     return known
+
+
+def _is_meant(wish: Resource, thing: Observed, primitive: Primitive) -> bool:
+    return thing.target == wish.target and _same_incarnation(wish.spec, thing, primitive)
 
 
 def _wanted(
@@ -102,14 +111,14 @@ def _wanted(
     else:
         yield from _present(resource, here, scene, lookup)
     for thing in things:
-        if thing.target != resource.target:
+        if thing.target != resource.target and _can_go(thing):
             successor = frozenset((resource.ref,))
             yield _delete(thing, "Moved", scene, needs=successor, resource=resource)
 
 
 def _undisturbed(resource: Resource, thing: Observed) -> bool:
     mark, metadata = thing.mark, resource.metadata
-    if mark is None or thing.drift or thing.state is State.FAILED:
+    if mark is None or thing.drift or thing.state in (State.FAILED, State.DELETING):
         return False
     return mark.lock == metadata.locked and mark.keep == metadata.keep and metadata.formerly is None
 
@@ -122,10 +131,13 @@ def _missing(resource: Resource, elsewhere: Sequence[Observed], scene: Scene) ->
         return Condition(resource.ref, Word.BLIND, "TargetBlind", message, "operator of the target")
     thing = _adoptable(resource, scene) if resource.metadata.adopt else None
     if thing is not None:
-        fields = (FieldChange("metadata.adopt", ABSENT, True), *_fields(resource.spec, thing.spec))
+        fields = (
+            FieldChange("metadata.adopt", ABSENT, True),
+            *of_specs(resource.spec, resource.spec, thing.spec),
+        )
         return _change(resource, Action.UPDATE, "Adopted", fields, thing)
     reason = "Moved" if elsewhere else "NotFound"
-    return _change(resource, Action.CREATE, reason, tuple(_leaves("", resource.spec, want=True)), None)
+    return _change(resource, Action.CREATE, reason, tuple(leaves("", resource.spec, want=True)), None)
 
 
 def _adoptable(resource: Resource, scene: Scene) -> Observed | None:
@@ -150,20 +162,65 @@ def _blind_candidates(resource: Resource, world: World, *, seen: bool) -> list[s
 
 def _present(
     resource: Resource, here: Sequence[Observed], scene: Scene, lookup: Callable[[Ref, str], Json]
-) -> Iterator[Change]:
+) -> Iterator[Change | Condition]:
     """One of the things is the one we keep; predecessors and twins go."""
     primitive = scene.primitives[resource.kind]
     spec = resolve(resource.spec, lookup) if resource.needs else resource.spec
-    fitting = [thing for thing in here if _same_incarnation(spec, thing, primitive)]
-    kept = _best(fitting or here)
-    if not fitting:
-        fields = tuple(_fields(spec, kept.spec))
-        yield _change(resource, Action.REPLACE, "ImmutableField", fields, kept, primitive.replace_order)
-    else:
-        yield from _update(resource, spec, kept)
+    fitting = [thing for thing in here if _can_stay(spec, thing, primitive)]
+    staying = fitting or [thing for thing in here if thing.state is not State.DELETING]
+    if not staying:
+        yield _missing(resource, (), scene) if primitive.undeletes else _going(resource, here[0])
+        return
+    kept = _best(staying)
+    if primitive.marked == "natural":
+        yield from _natural(resource, spec, kept, primitive)
+        return
+    yield from (
+        _update(resource, spec, kept, primitive) if fitting else _replace(resource, spec, kept, primitive)
+    )
     for thing in here:
-        if thing is not kept:
+        if thing is not kept and _can_go(thing):
             yield _spare(thing, kept, resource, scene, twin=thing in fitting)
+
+
+def _can_stay(spec: Spec, thing: Observed, primitive: Primitive) -> bool:
+    """Can this thing become what is wanted by an update?"""
+    if thing.state is State.DELETING and not primitive.undeletes:
+        return False
+    return _same_incarnation(spec, thing, primitive)
+
+
+def _can_go(thing: Observed) -> bool:
+    """May a delete be asked for? Not of what can't be marked, nor again of what is going already."""
+    return thing.mark is not None and thing.state is not State.DELETING
+
+
+def _going(resource: Resource, thing: Observed) -> Condition:
+    message = f"the one before is still being deleted at {thing.target}; then it is made anew"
+    return Condition(resource.ref, Word.PROGRESSING, "Deleting", message, "time", resource.source)
+
+
+def _natural(
+    resource: Resource, spec: Spec, thing: Observed, primitive: Primitive
+) -> Iterator[Change | Condition]:
+    """What can't be marked may be somebody else's: it is changed only where the author says `adopt`."""
+    fields = tuple(differing(resource, spec, thing, primitive))
+    if not fields:
+        return
+    names = ", ".join(entry.path for entry in fields)
+    if not _same_incarnation(spec, thing, primitive):
+        message = f"it differs ({names}), can't be changed in place, and is never deleted by us"
+        yield Condition(resource.ref, Word.FAILED, "ImmutableField", message, "author", resource.source)
+    elif not resource.metadata.adopt:
+        message = f"it is there without a mark and differs ({names}); `metadata.adopt: true` changes it"
+        yield Condition(resource.ref, Word.FAILED, "NotOurs", message, "author", resource.source)
+    else:
+        yield _change(resource, Action.UPDATE, "Drifted", fields, thing)
+
+
+def _replace(resource: Resource, spec: Spec, thing: Observed, primitive: Primitive) -> Iterator[Change]:
+    fields = tuple(of_specs(resource.spec, spec, thing.spec))
+    yield _change(resource, Action.REPLACE, "ImmutableField", fields, thing, primitive.replace_order)
 
 
 def _spare(thing: Observed, kept: Observed, resource: Resource, scene: Scene, *, twin: bool) -> Change:
@@ -174,82 +231,47 @@ def _spare(thing: Observed, kept: Observed, resource: Resource, scene: Scene, *,
 
 def _same_incarnation(spec: Spec, thing: Observed, primitive: Primitive) -> bool:
     """Can this thing become what is wanted without being made anew? Half-made ones are simply made."""
-    return thing.partial or all(
-        key not in spec or spec[key] == thing.spec.get(key) or is_late(spec[key])
-        for key in primitive.immutable
-    )
+    if thing.partial:
+        return True
+    unseen = frozenset() if primitive.listed == "full" else primitive.immutable - thing.spec.keys()
+    return all(fits(spec[key], thing.spec.get(key)) for key in primitive.immutable - unseen if key in spec)
+
+
+_BEST_FIRST = (State.READY, State.PROGRESSING, State.FAILED, State.DELETING)
 
 
 def _best(things: Sequence[Observed]) -> Observed:
-    """The ready one, else the oldest."""
-    return min(things, key=lambda thing: (thing.state is not State.READY, thing.since, thing.uid))
+    """The ready one, else the one that is nearest to it; of several the oldest."""
+    return min(things, key=lambda thing: (_BEST_FIRST.index(thing.state), thing.since, thing.uid))
 
 
-def _update(resource: Resource, spec: Spec, thing: Observed) -> Iterator[Change]:
-    fields = (*_mark_fields(resource, thing), *_fields(spec, thing.spec), *_extra(spec, thing), *thing.drift)
-    if not fields and thing.state is State.FAILED:
-        fields = (FieldChange("state", str(State.FAILED), str(State.READY)),)
-    if fields:
-        yield _change(
-            resource, Action.UPDATE, _reason(spec, thing), tuple(sorted(fields, key=_by_path)), thing
-        )
+def _update(resource: Resource, spec: Spec, thing: Observed, primitive: Primitive) -> Iterator[Change]:
+    fields = tuple(differing(resource, spec, thing, primitive))
+    broken = thing.state is State.FAILED
+    if broken and (not fields or primitive.heals == "replace"):
+        fields = (*fields, FieldChange("state", str(State.FAILED), str(State.READY)))
+    if not fields:
+        return
+    fields = tuple(sorted(fields, key=_by_path))
+    reason = _reason(resource, spec, thing)
+    if broken and primitive.heals == "replace" and not thing.partial:
+        yield _change(resource, Action.REPLACE, reason, fields, thing, primitive.replace_order)
+    else:
+        yield _change(resource, Action.UPDATE, reason, fields, thing)
 
 
 def _by_path(entry: FieldChange) -> str:
     return entry.path
 
 
-def _reason(spec: Spec, thing: Observed) -> str:
+def _reason(resource: Resource, spec: Spec, thing: Observed) -> str:
+    if thing.state is State.DELETING:
+        return "Undeleted"
+    if thing.mark is not None and thing.mark.id != mark_id(resource.ref):
+        return "Renamed"
     if thing.mark is None or not thing.mark.spec_hash or thing.mark.spec_hash == digest_of(spec):
         return thing.reason or "Drifted"
     return "SpecChanged"
-
-
-def _mark_fields(resource: Resource, thing: Observed) -> Iterator[FieldChange]:
-    """The mark itself may have to change: another name in git, lock, keep."""
-    mark, metadata = thing.mark, resource.metadata
-    if mark is None:
-        return
-    if mark.id != mark_id(resource.ref):
-        yield FieldChange("metadata.name", str(mark.ref or mark.id), str(resource.ref))
-    if mark.lock != metadata.locked:
-        yield FieldChange("metadata.locked", mark.lock, metadata.locked)
-    if mark.keep != metadata.keep:
-        yield FieldChange("metadata.onRemove", _on_remove(mark.keep), _on_remove(metadata.keep))
-
-
-def _on_remove(keep: bool) -> str:  # noqa: FBT001  a value, not a switch
-    return "keep" if keep else "delete"
-
-
-def _fields(want: Spec, have: Spec, prefix: str = "") -> Iterator[FieldChange]:
-    """Where the wish and the thing differ. A key that the wish does not have is not managed."""
-    for key in sorted(want):
-        wish, real = want[key], have.get(key, ABSENT)
-        if wish == real:
-            continue
-        if isinstance(wish, Mapping) and isinstance(real, Mapping) and not is_late(wish):
-            yield from _fields(wish, real, f"{prefix}{key}.")
-        elif real is ABSENT:
-            yield from _leaves(f"{prefix}{key}", wish, want=True)
-        else:
-            yield FieldChange(f"{prefix}{key}", real, wish)
-
-
-def _extra(spec: Spec, thing: Observed) -> Iterator[FieldChange]:
-    """Keys that we wrote once and that the author has taken out since."""
-    extra = sorted(thing.spec.keys() - spec.keys())
-    if extra and thing.mark and thing.mark.spec_hash not in ("", digest_of(spec)):
-        yield from (FieldChange(key, thing.spec[key], ABSENT) for key in extra)
-
-
-def _leaves(prefix: str, value: Json, *, want: bool) -> Iterator[FieldChange]:
-    """One field per leaf of a value that has no other side."""
-    if isinstance(value, Mapping) and value and not is_late(value):
-        for key in sorted(value):
-            yield from _leaves(f"{prefix}.{key}" if prefix else key, value[key], want=want)
-    elif prefix:
-        yield FieldChange(prefix, ABSENT, value) if want else FieldChange(prefix, value, ABSENT)
 
 
 def _change(
@@ -298,7 +320,7 @@ def _why_unwanted(owner: Ref, scene: Scene) -> str:
 
 def _remove(thing: Observed, reason: str, scene: Scene) -> Iterator[Change]:
     primitive = scene.primitives.get(thing.kind)
-    if primitive is None or primitive.marked == "natural" or thing.mark is None:
+    if primitive is None or primitive.marked == "natural" or thing.mark is None or not _can_go(thing):
         return
     if thing.mark.keep and reason != "Surplus":
         fields = (FieldChange("mark", str(thing.mark), ABSENT),)
@@ -322,7 +344,7 @@ def _delete(
         thing.target,
         Action.DELETE,
         reason,
-        tuple(_leaves("", thing.spec, want=False)),
+        tuple(leaves("", thing.spec, want=False)),
         have=thing,
         needs=needs,
     )

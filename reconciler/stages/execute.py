@@ -22,7 +22,7 @@ from typing import Any
 from reconciler.errors import BackendError, Denied, Transient
 from reconciler.kind import Driver, Kind, Places, Primitive, World
 from reconciler.lanes import Answer, Lane, next_answer
-from reconciler.late import resolve
+from reconciler.late import late_values, resolve
 from reconciler.model import Action, Change, Observed, Outcome, Ref, Result, State, Target, mark_for
 from reconciler.stages.judge import users_of
 from reconciler.stages.observe import Observation
@@ -30,7 +30,9 @@ from reconciler.stages.observe import Observation
 TRIES = 3
 BREAKS_AFTER = 5  # calls in a row that failed for a reason of the target's, not of the object's
 FIRST_PAUSE = 0.2
+LONGEST_PAUSE = 15.0  # who asks to be left alone for longer gets the next run
 POLLS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+MOVING = (State.PROGRESSING, State.DELETING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +65,15 @@ class Job:
     change: Change
     parent: Change
     successor: bool = False  # waits for a ready thing of the same Ref other than `change.have`
-    gone: str = ""  # uid that must be gone first
+    gone: str = ""  # uid at the same target that must be gone first
     tries: int = 0
+
+    @property
+    def leaves(self) -> tuple[str, str] | None:
+        """(target, uid) of the thing that this job takes away; None: it does not."""
+        change = self.change
+        goes = change.action is Action.DELETE and change.have is not None
+        return (change.target, change.have.uid) if goes and change.have else None
 
 
 def jobs_for(changes: Iterable[Change]) -> list[Job]:
@@ -100,6 +109,7 @@ class Execution:
         self._waiting = {job.number: job for job in jobs_for(changes)}
         self._total = len(self._waiting)
         self._places: dict[str, Place] = {}
+        self._leaving = {job.leaves for job in self._waiting.values()}
         self._unlooked = set(observation.things)  # not looked at since the start, or written since
         self._written: set[str] = set()
         self._failed: set[Ref] = set()
@@ -113,7 +123,7 @@ class Execution:
         while not self.orders.stop.is_set():
             moved = self._ready_up() + self._send()
             if self._under_way() or self._later():
-                moved += self._take(min(self._next_event(), deadline) - time.monotonic())
+                moved += self._take(self._next_event() - time.monotonic())
             if self._can_look():
                 moved += self._look()
             elif not moved and not self._under_way() and not self._later():
@@ -129,8 +139,7 @@ class Execution:
     def _pause(self, seconds: float, deadline: float) -> None:
         self.orders.stop.wait(max(0.0, min(seconds, deadline - time.monotonic())))
         for job in self._waiting.values():
-            needed = (thing for ref in job.change.needs for thing in self._by_ref.get(ref, ()))
-            self._written |= {job.change.target, *(thing.target for thing in needed)}
+            self._written |= {job.change.target, *(thing.target for thing in self._awaited(job))}
 
     def _end(self) -> None:
         """Wait a little for what is under way, then say of the rest that it waits."""
@@ -162,7 +171,7 @@ class Execution:
         for things in world.seen.values():
             for thing in things:
                 self._by_ref.setdefault(thing.ref, []).append(thing)
-        self._uids = {thing.uid for things in self._by_ref.values() for thing in things}
+        self._uids = {(thing.target, thing.uid) for things in self._by_ref.values() for thing in things}
         self._users = users_of(world.seen)
         self._stale = True
 
@@ -190,11 +199,13 @@ class Execution:
 
     def _is_ready(self, job: Job, pending: set[Ref], guarded: set[Ref]) -> bool:
         change = job.change
-        if job.gone and job.gone in self._uids:
+        if job.gone and (change.target, job.gone) in self._uids:
             return False
         if not all(self._stands(ref, job, pending) for ref in change.needs - {change.ref}):
             return False
-        if job.successor and not self._succeeded(job):
+        if self._untold(change):
+            return False
+        if job.successor and not self._ready(change.ref):
             return False
         if change.action is not Action.DELETE:
             return True
@@ -204,17 +215,21 @@ class Execution:
         """Is the needed thing Ready in the real world, with nothing still to be done to it?"""
         if ref in pending and ref != job.change.ref:
             return False
-        return any(thing.state is State.READY for thing in self._by_ref.get(ref, ()))
+        return bool(self._ready(ref))
 
-    def _succeeded(self, job: Job) -> bool:
-        """Is there a ready thing of this Ref besides the one that is to go?"""
-        have = job.change.have
-        return any(
-            thing.state is State.READY
-            and have is not None
-            and (thing.target, thing.uid) != (have.target, have.uid)
-            for thing in self._by_ref.get(job.change.ref, ())
-        )
+    def _ready(self, ref: Ref) -> list[Observed]:
+        """The ready things of a Ref that stay: what this plan takes away is nothing to rely on."""
+        things = self._by_ref.get(ref, ())
+        return [
+            thing
+            for thing in things
+            if thing.state is State.READY and (thing.target, thing.uid) not in self._leaving
+        ]
+
+    def _untold(self, change: Change) -> list[str]:
+        """The late values of a wish that nothing tells (yet)."""
+        wish = self._resolved(change).want
+        return [f"{ref}#{name}" for ref, name in late_values(wish.spec)] if wish else []
 
     def _used(self, change: Change) -> bool:
         return change.have is not None and any(
@@ -267,7 +282,7 @@ class Execution:
             while job := place.next_job(time.monotonic()):
                 self.orders.check()
                 place.sent[job.number] = job
-                place.limits[job.number] = time.monotonic() + place.target.timeout
+                place.limits[job.number] = time.monotonic() + place.limit
                 place.lane.submit((place.target.name, job.number), self._work(job, place))
                 sent += 1
         return sent
@@ -289,7 +304,7 @@ class Execution:
         return replace(change, want=replace(change.want, spec=resolve(change.want.spec, self._attribute)))
 
     def _attribute(self, ref: Ref, name: str) -> Any:
-        ready = [thing for thing in self._by_ref.get(ref, ()) if thing.state is State.READY]
+        ready = self._ready(ref)
         return ready[0].attributes.get(name) if ready else None
 
     def _take(self, seconds: float) -> int:
@@ -311,8 +326,8 @@ class Execution:
         self._unlooked.add(name)
         if answer.error is None:
             self._conclude(job, Result.APPLIED, job.parent.reason)
-        elif isinstance(answer.error, Transient) and job.tries + 1 < TRIES:
-            place.retry(replace(job, tries=job.tries + 1))
+        elif isinstance(answer.error, Transient) and _again(job, answer.error):
+            place.retry(replace(job, tries=job.tries + 1), answer.error.wait)
         else:
             self._fail(job, answer.error)
         return 1
@@ -333,7 +348,7 @@ class Execution:
             place.lost += 1
             place.note(Transient("no answer in time"))
             self._unlooked.add(place.target.name)
-            message = f"no answer within {place.target.timeout:.0f} s; the next run looks what became of it"
+            message = f"no answer within {place.limit:.0f} s; the next run looks what became of it"
             self._conclude(job, Result.FAILED, "TimedOut", message, "time")
         return len(late)
 
@@ -349,9 +364,11 @@ class Execution:
         needs = sorted(ref for ref in change.needs - {change.ref} if not self._stands(ref, job, set()))
         blind = [ref for ref in needs if self._is_blind(ref)]
         users = [user.ref for user in self._users.get(change.have.uid, ())] if change.have else []
+        untold = self._untold(change) if not needs else []
         reason = "BlindDependency" if blind else "InUse" if users and not needs else "Dependency"
+        reason = "AttributeUnknown" if untold else reason
         blockers = tuple(blind or needs or sorted(users))
-        names = ", ".join(str(ref) for ref in blockers[:3]) or "its successor"
+        names = ", ".join(untold[:3] or [str(ref) for ref in blockers[:3]]) or "its successor"
         outcome = Outcome(job.parent, Result.WAITING, reason, f"waits for {names}", blocked_by=blockers)
         self.outcomes.append(outcome)
 
@@ -379,10 +396,16 @@ class Execution:
         return 1
 
     def _building(self) -> bool:
-        """Does a waiting job need something that is still being made?"""
-        needed = {ref for job in self._waiting.values() for ref in (*job.change.needs, job.change.ref)}
-        things = [thing for ref in needed for thing in self._by_ref.get(ref, ())]
-        return any(thing.state is State.PROGRESSING for thing in things)
+        """Does a waiting job wait for something that is on its way, and not slow?"""
+        slow = {name for name, primitive in self.orders.primitives.items() if primitive.slow}
+        things = (thing for job in self._waiting.values() for thing in self._awaited(job))
+        return any(thing.state in MOVING and thing.kind not in slow for thing in things)
+
+    def _awaited(self, job: Job) -> list[Observed]:
+        """What a job may wait for: what it needs, its own kin, and the users of what it takes away."""
+        change = job.change
+        things = [thing for ref in (*change.needs, change.ref) for thing in self._by_ref.get(ref, ())]
+        return [*things, *(self._users.get(change.have.uid, ()) if change.have else ())]
 
     # -- small questions ---------------------------------------------------------------------
 
@@ -418,6 +441,11 @@ class Place:
     lost: int = 0  # threads that never came back
     next_slot: float = 0.0
 
+    @property
+    def limit(self) -> float:
+        """Seconds that one write may take before its thread is left behind."""
+        return max(self.target.timeout, self.driver.write_seconds)
+
     def next_job(self, now: float) -> Job | None:
         """The next job that may start now, or None."""
         full = len(self.sent) + self.lost >= self.target.concurrency
@@ -435,13 +463,17 @@ class Place:
         self.later.remove(due[0])
         return due[0][1]
 
-    def retry(self, job: Job) -> None:
-        """Try again after a pause that doubles, with jitter."""
+    def retry(self, job: Job, wait: float) -> None:
+        """Try again after a pause that doubles, with jitter; a target that asks for one gets it from all."""
         pause = FIRST_PAUSE * 2**job.tries * random.uniform(0.5, 1.5)  # noqa: S311  jitter, not a secret
-        self.later.append((time.monotonic() + pause, job))
+        now = time.monotonic()
+        self.later.append((now + wait + pause, job))
+        self.next_slot = max(self.next_slot, now + wait if wait else 0.0)
 
     def note(self, error: BaseException | None) -> None:
         """Count failures that are the target's own; too many in a row open the circuit for this run."""
+        if isinstance(error, Transient) and error.wait:
+            return  # it is there, and says when
         if not isinstance(error, (Transient, Denied)):
             self.failures = 0
             return
@@ -461,8 +493,13 @@ class Place:
         if self.broken:
             return limits
         retries = [entry[0] for entry in self.later]
-        slot = [self.next_slot] if self.ready and self.target.rate and not self.sent else []
+        slot = [self.next_slot] if self.ready and self.next_slot and not self.sent else []
         return [*limits, *retries, *slot]
+
+
+def _again(job: Job, error: Transient) -> bool:
+    """Is this worth another try in this run?"""
+    return job.tries + 1 < TRIES and error.wait <= LONGEST_PAUSE
 
 
 def execute(

@@ -152,9 +152,11 @@ def _duplicate(change: Change, case: Case) -> Hold | None:
 
 def _in_use(change: Change, case: Case) -> Hold | None:
     """Users in the real world go first; one that is not going and not changing keeps its thing."""
-    if change.action is not Action.DELETE or change.have is None:
+    goes_first = change.action is Action.DELETE or change.order == "delete-first"
+    if not goes_first or change.have is None:
         return None
-    staying = [user for user in case.users.get(change.have.uid, ()) if user.uid not in case.planned]
+    users = case.users.get(change.have.uid, ())
+    staying = [user for user in users if user.uid not in case.planned and user.state is not State.DELETING]
     if not staying:
         return None
     return Hold("InUse", f"in use by {', '.join(str(user.ref) for user in staying[:3])}, which stays")
@@ -258,6 +260,8 @@ def _owned(case: Case) -> dict[Bucket, set[Ref]]:
     owned: dict[Bucket, set[Ref]] = defaultdict(set)
     for things in case.world.seen.values():
         for thing in things:
+            if thing.state is State.DELETING:  # it counts among the removals of the last 24 hours
+                continue
             unit = _unit(thing.ref, thing.kind, case.primitives)
             for bucket in _buckets(thing.ref.kind, thing.ref.group, case.site(thing.target)):
                 owned[bucket].add(unit)

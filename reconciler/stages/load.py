@@ -12,17 +12,15 @@ import hashlib
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from reconciler.blob_cache import BlobCache, open_cache
 from reconciler.errors import InvalidRepository, Problem
-from reconciler.git import Repository, open_work_tree
-from reconciler.model import Json
-from reconciler.stages.files import read_file, read_files, walk
-from reconciler.stages.parse import (
+from reconciler.source.blob_cache import BlobCache, open_cache
+from reconciler.source.files import read_file, read_files, walk
+from reconciler.source.git import Repository, open_work_tree
+from reconciler.source.parse import (
     LIMIT,
     SETTINGS,
     is_candidate,
@@ -31,40 +29,11 @@ from reconciler.stages.parse import (
     problem_in,
     symlink_problem,
 )
+from reconciler.source.snapshot import Document, Snapshot
 
 MAX_FILES: Final = 200_000
 _SYMLINK: Final = "120000"
 _SUBMODULE: Final = "160000"
-
-
-@dataclass(frozen=True, slots=True)
-class Document:
-    """One object as it stands in a file: `index` counts the documents of the file from 0, `line` from 1."""
-
-    path: str
-    line: int
-    index: int
-    blob: str
-    value: Mapping[str, Json]
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """Everything of ours in one commit. A working tree has no revision.
-
-    `settings` is what reconciler.yaml holds, None where there is none. `unreadable`: a file could not be
-    read, so what it held is not known. `read` gives the bytes of some of the `blobs` (path → id) again.
-    """
-
-    revision: str
-    committed: datetime
-    documents: tuple[Document, ...]
-    settings: Json | None
-    problems: tuple[Problem, ...]
-    blobs: Mapping[str, str]
-    unreadable: bool
-    read: Callable[[Sequence[str]], Iterator[bytes]] = field(repr=False, compare=False)
-    cache: BlobCache = field(default_factory=BlobCache, repr=False, compare=False)
 
 
 def load(repository: Repository, revision: str, cache_dir: Path | None, *, trusted: bool = False) -> Snapshot:

@@ -13,15 +13,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
-from reconciler.errors import InvalidRepository, Problem
-from reconciler.guess import closest
-from reconciler.model import Declared, Ref
-from reconciler.printable import printable
-from reconciler.schema_check import Finding
-from reconciler.stages.against import validate_against
-from reconciler.stages.load import Document, Snapshot, without_collection
-from reconciler.stages.parse import SETTINGS
-from reconciler.stages.together import (
+from reconciler.checks.against import validate_against
+from reconciler.checks.schema import Finding
+from reconciler.checks.together import (
     check_formerly,
     check_named_targets,
     check_ownership,
@@ -31,9 +25,16 @@ from reconciler.stages.together import (
     known_refs,
     untrusted_targets,
 )
-from reconciler.stages.trusted import Trusted, settings_findings, trusted_side
-from reconciler.stages.validated import Validated
-from reconciler.stages.verdicts import Candidate, Kinds, SettingsSchema, candidates
+from reconciler.checks.trusted import Trusted, settings_findings, trusted_side
+from reconciler.checks.validated import Validated
+from reconciler.checks.verdicts import Candidate, Kinds, SettingsSchema, candidates
+from reconciler.errors import InvalidRepository, Problem
+from reconciler.guess import closest
+from reconciler.model import Declared, Ref
+from reconciler.printable import printable
+from reconciler.source.parse import SETTINGS
+from reconciler.source.snapshot import Document, Snapshot
+from reconciler.stages.load import without_collection
 
 __all__ = ["Validated", "validate", "validate_against"]
 
@@ -136,7 +137,7 @@ def _located(
         by_path[document.path].append((document, finding))
     if not by_path:
         return
-    from reconciler.strict_yaml import Places  # noqa: PLC0415  only bad files are parsed again
+    from reconciler.source.strict_yaml import Places  # noqa: PLC0415  only bad files are parsed again
 
     paths = sorted(by_path)
     for path, data in zip(paths, snapshot.read(paths), strict=True):

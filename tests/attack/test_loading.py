@@ -13,12 +13,13 @@ import pytest
 
 from reconciler import registry
 from reconciler.errors import InvalidRepository, Problem, ReconcilerError, Transient
-from reconciler.git import open_repository
-from reconciler.mirror import _hardened, check_url
 from reconciler.model import Json, Ref
-from reconciler.stages.load import Snapshot, load, load_worktree
+from reconciler.source.git import open_repository
+from reconciler.source.mirror import _hardened, check_url
+from reconciler.source.snapshot import Snapshot
+from reconciler.source.strict_yaml import YamlError, read
+from reconciler.stages.load import load, load_worktree
 from reconciler.stages.validate import validate
-from reconciler.strict_yaml import YamlError, read
 from tests.conftest import GitRepository
 
 SETTINGS = "owner: test-1\n"
@@ -382,7 +383,7 @@ def test_a13_redirects_are_not_followed(tmp_path: Path) -> None:
 def test_a13_a_silent_server_is_left_after_the_time_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("reconciler.mirror.FETCH_TIMEOUT", 1.0)
+    monkeypatch.setattr("reconciler.source.mirror.FETCH_TIMEOUT", 1.0)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
         started = time.monotonic()

@@ -33,7 +33,13 @@ def standing(lab: Lab) -> set[str]:
 
 @pytest.mark.parametrize(
     "setting",
-    ["exec: {command: id}", "kubeconfig: ./evil", "ansible_connection: local", "plugin: ./evil.py", "world: /etc/passwd"],
+    [
+        "exec: {command: id}",
+        "kubeconfig: ./evil",
+        "ansible_connection: local",
+        "plugin: ./evil.py",
+        "world: /etc/passwd",
+    ],
 )
 def test_a5_targets_take_no_code(setting: str) -> None:
     with Lab() as lab:
@@ -87,7 +93,9 @@ def test_a17_an_api_that_lists_less_deletes_nothing(dark: dict[str, object]) -> 
 def test_a17_an_empty_tree_is_held() -> None:
     with Lab(uploads("u", "v")) as lab:
         lab.apply()
-        lab.commit({path: text for path, text in base().items() if not path.startswith("elements")}, whole=True)
+        lab.commit(
+            {path: text for path, text in base().items() if not path.startswith("elements")}, whole=True
+        )
         applied = lab.apply()
         assert applied.exit_code is ExitCode.HELD
         assert {change.hold.reason for change in applied.left.held if change.hold} == {"RepositoryEmpty"}
@@ -129,7 +137,11 @@ def test_a18_formerly_renames_in_place() -> None:
         lab.apply()
         uids = {thing.uid for _site, thing in lab.things()}
         new = upload("new", metadata="formerly: SoftwareUpload/a/old", path="a/old", source="old.tar")
-        moved = rule("s", copies=2, metadata="formerly: DataRule/a/r").replace("a:s", "a:r").replace("source: s", "source: r")
+        moved = (
+            rule("s", copies=2, metadata="formerly: DataRule/a/r")
+            .replace("a:s", "a:r")
+            .replace("source: s", "source: r")
+        )
         lab.commit({**base(), **uploads("keep"), "software/new.yaml": new, "data/s.yaml": moved}, whole=True)
         assert lab.apply().exit_code is ExitCode.CONVERGED
         assert {thing.uid for _site, thing in lab.things()} == uids
@@ -142,7 +154,9 @@ def test_a18_formerly_renames_in_place() -> None:
 
 def test_a19_the_budget_of_a_site_waits_for_all_of_it() -> None:
     """A site of two targets, one blind: its share can't be known, so its removals wait."""
-    two = "  targets:\n" + "".join(f"    - {{name: {name}, type: simulated, timeout: 2s}}\n" for name in ("x", "y"))
+    two = "  targets:\n" + "".join(
+        f"    - {{name: {name}, type: simulated, timeout: 2s}}\n" for name in ("x", "y")
+    )
     files = base(settings="")
     files["providers/alba.yaml"] = files["providers/alba.yaml"].split("  targets:")[0] + two
     files["elements/alba.yaml"] = files["elements/alba.yaml"].replace("target: alba", "target: alba.x")
@@ -172,7 +186,7 @@ def test_a19_earlier_removals_count() -> None:
 
 
 def test_a20_only_one_run_at_a_time() -> None:
-    from reconciler.session import open_session  # noqa: PLC0415
+    from reconciler.line.session import open_session  # noqa: PLC0415
 
     with Lab(uploads("u")) as lab, open_session(lab.request()).store.lease():
         with pytest.raises(Locked) as caught:
@@ -206,7 +220,9 @@ def test_a20_a_full_disk_is_delay() -> None:
             "from reconciler.cli import main; sys.exit(main(sys.argv[1:]))"
         )
         done = subprocess.run(
-            [sys.executable, "-c", code, "apply", str(lab.repository), "--no-status"], capture_output=True, text=True
+            [sys.executable, "-c", code, "apply", str(lab.repository), "--no-status"],
+            capture_output=True,
+            text=True,
         )
         assert done.returncode not in (0, 1), done.stderr
         assert not standing(lab)
@@ -238,7 +254,12 @@ def test_a21_a_forged_plan_adds_nothing() -> None:
     with Lab(uploads("u", "v")) as lab:
         lab.apply()
         seen = json.loads(json.dumps(plan_json(lab.plan().plan, {}), default=dict))
-        forged = {"ref": "SoftwareUpload/a/u", "target": "alba", "action": "delete", "digest": "sha256:" + "0" * 64}
+        forged = {
+            "ref": "SoftwareUpload/a/u",
+            "target": "alba",
+            "action": "delete",
+            "digest": "sha256:" + "0" * 64,
+        }
         with pytest.raises(Stale):
             lab.apply(plan_file={**seen, "changes": [forged]})
         assert len(standing(lab)) == 2
@@ -257,9 +278,11 @@ def test_a27_a_fight_is_given_up_and_said() -> None:
         written = lab.writes()
         applied = lab.apply()
         assert applied.exit_code is ExitCode.HELD
-        assert [condition.reason for condition in applied.record.conditions.values() if condition.word is Word.HELD] == [
-            "Fought"
-        ]
+        assert [
+            condition.reason
+            for condition in applied.record.conditions.values()
+            if condition.word is Word.HELD
+        ] == ["Fought"]
         assert lab.writes() == written
         assert lab.apply(approve=(applied.left.digest,)).exit_code is ExitCode.CONVERGED
 

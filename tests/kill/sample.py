@@ -118,7 +118,9 @@ class Sample:
         for name in ("cache", "data", "state"):
             os.environ[f"XDG_{name.upper()}_HOME"] = str(self.root / name)
         os.environ["HOME"] = str(self.root)
-        request = reconciler.run.Request(str(self.repository), retry=True, deep=True, wait=timedelta(seconds=30))
+        request = reconciler.run.Request(
+            str(self.repository), retry=True, deep=True, wait=timedelta(seconds=30)
+        )
         applied = reconciler.run.apply(request)
         left = [str(change.ref) for change in applied.left.changes]
         return {"code": int(applied.exit_code), "digest": applied.plan.digest, "left": left}

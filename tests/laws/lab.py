@@ -20,12 +20,16 @@ from typing import Any, Self
 
 from reconciler import run
 from reconciler.drivers.simulated.world import Thing, World, open_world
+from reconciler.line.session import Request
 from reconciler.model import Ref
 from reconciler.run import Applied, Planned
-from reconciler.session import Request
 
 SITES = ("alba", "brno", "cnaf")
-ATTRIBUTES = {"alba": "{country: ES, tier: 2}", "brno": "{country: CZ, tier: 1}", "cnaf": "{country: IT, tier: 1}"}
+ATTRIBUTES = {
+    "alba": "{country: ES, tier: 2}",
+    "brno": "{country: CZ, tier: 1}",
+    "cnaf": "{country: IT, tier: 1}",
+}
 GENEROUS = "guards: {removal: {minimum: 1000, share: 100}, run: {minimum: 1000, share: 100}}\n"
 IDENTITY = {
     "GIT_AUTHOR_NAME": "Author",
@@ -43,7 +47,13 @@ def upload(name: str, group: str = "a", target: str = "alba", metadata: str = ""
     """A SoftwareUpload as its author would write it."""
     usual = {"repository": "sw.example.org", "path": f"{group}/{name}", "source": f"{name}.tar"}
     fields = {"target": target, "sha256": "0" * 64, **usual, **spec}
-    return _object("SoftwareUpload", name, group, metadata, [f"  {key}: {_quoted(value)}" for key, value in fields.items()])
+    return _object(
+        "SoftwareUpload",
+        name,
+        group,
+        metadata,
+        [f"  {key}: {_quoted(value)}" for key, value in fields.items()],
+    )
 
 
 def _quoted(value: Any) -> str:
@@ -52,7 +62,12 @@ def _quoted(value: Any) -> str:
 
 def rule(name: str, group: str = "a", copies: int = 1, expression: str = "*", metadata: str = "") -> str:
     """A DataRule."""
-    lines = [f"  dataset: {group}:{name}", f"  source: {name}", f"  copies: {copies}", f"  expression: '{expression}'"]
+    lines = [
+        f"  dataset: {group}:{name}",
+        f"  source: {name}",
+        f"  copies: {copies}",
+        f"  expression: '{expression}'",
+    ]
     return _object("DataRule", name, group, metadata, lines)
 
 
@@ -176,7 +191,9 @@ class Lab:
     def writes(self) -> int:
         """How many writing requests the sites have had."""
         calls = [call for site in SITES for call in self.world(site).calls().items()]
-        return sum(count for name, count in calls if name.split()[0] in ("create", "update", "delete", "release"))
+        return sum(
+            count for name, count in calls if name.split()[0] in ("create", "update", "delete", "release")
+        )
 
     def calls(self) -> int:
         return sum(sum(self.world(site).calls().values()) for site in SITES)

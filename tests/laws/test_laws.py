@@ -12,17 +12,21 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from tests.laws.lab import SITES, Files, Lab, base, refs, rule, upload
 from reconciler import registry
 from reconciler.drivers.simulated.client import Writer
 from reconciler.errors import ExitCode
 from reconciler.model import Plan, Word
+from tests.laws.lab import SITES, Files, Lab, base, refs, rule, upload
 from tests.laws.strategies import blinding, histories, objects, sites, weather
 
 EMPTY = Plan("", ()).digest
-PHASES = (Phase.explicit, Phase.reuse, Phase.generate) + ((Phase.shrink,) if "LAWS_SHRINK" in os.environ else ())
+PHASES = (Phase.explicit, Phase.reuse, Phase.generate) + (
+    (Phase.shrink,) if "LAWS_SHRINK" in os.environ else ()
+)
 few = settings(
-    max_examples=int(os.environ.get("LAWS_EXAMPLES", "12")), suppress_health_check=list(HealthCheck), phases=PHASES
+    max_examples=int(os.environ.get("LAWS_EXAMPLES", "12")),
+    suppress_health_check=list(HealthCheck),
+    phases=PHASES,
 )
 fewer = settings(few, max_examples=max(4, int(os.environ.get("LAWS_EXAMPLES", "12")) // 2))
 
@@ -35,7 +39,9 @@ def converge(lab: Lab, files: Files) -> None:
         applied = lab.apply()
         if applied.exit_code in (ExitCode.CONVERGED, ExitCode.PROGRESSING):
             break
-    assert all(_settled(condition) for condition in applied.record.conditions.values()), applied.record.conditions
+    assert all(_settled(condition) for condition in applied.record.conditions.values()), (
+        applied.record.conditions
+    )
 
 
 def _settled(condition: Any) -> bool:
@@ -77,7 +83,7 @@ def test_law_1_plan_cannot_write(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def lab_target(lab: Lab, name: str) -> Any:
-    from reconciler.session import open_session  # noqa: PLC0415  only this test looks inside
+    from reconciler.line.session import open_session  # noqa: PLC0415  only this test looks inside
 
     return open_session(lab.request()).valid.targets[name]
 
@@ -208,7 +214,9 @@ def test_law_6_kill_at_any_write(first: Files, second: Files, point: int, after:
 
 
 def _uploads(files: Files) -> set[str]:
-    return {path.split("/")[1].removesuffix(".yaml") for path in files if path.startswith("software")} | {"anchor"}
+    return {path.split("/")[1].removesuffix(".yaml") for path in files if path.startswith("software")} | {
+        "anchor"
+    }
 
 
 def _killed(work: Callable[[], Any], point: int, after: bool) -> None:
@@ -307,7 +315,8 @@ def test_law_9_removals_have_a_budget(number: int, data: st.DataObject) -> None:
 @given(st.sets(st.sampled_from("uvwxyz"), min_size=1), st.sets(st.sampled_from("uvwxyz")), st.booleans())
 def test_law_9_locked_things_stay(names: set[str], locked: set[str], forget: bool) -> None:
     files = {
-        f"software/{name}.yaml": upload(name, metadata="locked: true" if name in locked else "") for name in names
+        f"software/{name}.yaml": upload(name, metadata="locked: true" if name in locked else "")
+        for name in names
     }
     with Lab() as lab:
         lab.commit({**base(), **anchors(), **files}, whole=True)
@@ -366,7 +375,7 @@ def test_law_11_only_what_the_person_saw(first: Files, second: Files, late: str)
 @fewer
 @given(histories(), weather)
 def test_law_11_every_write_was_planned(history: list[Files], sky: dict[str, Any]) -> None:
-    from reconciler.session import open_session  # noqa: PLC0415
+    from reconciler.line.session import open_session  # noqa: PLC0415
 
     with Lab() as lab:
         for files in history:
@@ -377,7 +386,9 @@ def test_law_11_every_write_was_planned(history: list[Files], sky: dict[str, Any
             applied = lab.apply()
             after = {(thing.ref, thing.spec_hash, thing.uid) for _site, thing in lab.things()}
             rows = open_session(lab.request()).history.rows
-            planned = {ref for (ref,) in rows("SELECT ref FROM plans WHERE run = :run", run=applied.record.run)}
+            planned = {
+                ref for (ref,) in rows("SELECT ref FROM plans WHERE run = :run", run=applied.record.run)
+            }
             assert {ref for ref, _hash, _uid in before ^ after} <= planned
 
 

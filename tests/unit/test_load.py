@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from reconciler.errors import InvalidRepository
-from reconciler.git import Repository, open_repository
-from reconciler.stages.load import Snapshot, load, load_worktree
+from reconciler.source.git import Repository, open_repository
+from reconciler.source.snapshot import Snapshot
+from reconciler.stages.load import load, load_worktree
 from tests.conftest import GitRepository
 
 GROUP = "apiVersion: reconciler/v1\nkind: UserGroup\nmetadata: {{name: {0}}}\nspec: {{}}\n"

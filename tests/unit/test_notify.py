@@ -20,8 +20,8 @@ import pytest
 
 from reconciler import notify as module
 from reconciler.model import Condition, Record, Ref, Source, Word
-from reconciler.notify import News, mail_text, news, notify, subject, webhook_body
 from reconciler.settings import Notify
+from reconciler.telling.notify import News, mail_text, news, notify, subject, webhook_body
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 A = Ref("DataRule", "cms", "higgs")

@@ -16,8 +16,8 @@ import pytest
 from reconciler.errors import Conflict, ReconcilerError, Transient, UsageError
 from reconciler.model import Condition, Record, Ref, Source, Word
 from reconciler.report.pages import HEADER
-from reconciler.status_branch import commit_status, push_status
-from reconciler.status_pages import our_pages, write_pages, write_status
+from reconciler.telling.status_branch import commit_status, push_status
+from reconciler.telling.status_pages import our_pages, write_pages, write_status
 from tests.conftest import GitRepository
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -169,7 +169,7 @@ def test_many_objects_stay_readable(tmp_path: Path) -> None:
 KILLED = """
 import os, sys
 from pathlib import Path
-from reconciler import status_pages
+from reconciler.telling import status_pages
 folder, stop = Path(sys.argv[1]), int(sys.argv[2])
 left = stop
 def audit(event, arguments):

@@ -11,9 +11,10 @@ import pytest
 
 from reconciler import registry
 from reconciler.errors import InvalidRepository, Problem
-from reconciler.git import open_repository
 from reconciler.model import Json, Ref, Suspension
-from reconciler.stages.load import Snapshot, load, load_worktree
+from reconciler.source.git import open_repository
+from reconciler.source.snapshot import Snapshot
+from reconciler.stages.load import load, load_worktree
 from reconciler.stages.validate import Validated, validate, validate_against
 from tests.conftest import GitRepository
 

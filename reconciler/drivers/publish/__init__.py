@@ -74,4 +74,5 @@ DRIVER: Final = Driver(
     writer=open_writer,
     hands={KIND: SoftwareUploadHand()},
     facts=free_space,
+    write_seconds=3600.0,  # a large upload is unpacked in one write
 )

@@ -46,4 +46,5 @@ DRIVER = Driver(
     writer=Writer,
     hands={ELEMENT: ElementHand(), REPLICA: ReplicaHand()},
     facts=facts,
+    write_seconds=6 * 3600.0,  # a large data set is one write; it goes on where it was if the run ends
 )

@@ -14,6 +14,7 @@ from typing import Any
 from reconciler import registry
 from reconciler.clock import is_over
 from reconciler.kind import Ask, World
+from reconciler.line.session import Session
 from reconciler.model import (
     Action,
     Change,
@@ -29,7 +30,6 @@ from reconciler.model import (
     Word,
     mark_id,
 )
-from reconciler.session import Session
 from reconciler.stages import diff as comparison
 from reconciler.stages.diff import Difference, Scene, diff
 from reconciler.stages.expand import Expansion, expand
@@ -85,7 +85,7 @@ def wish(session: Session) -> Wish:
     )
     former = session.former_targets()
     leaving = {name: target for name, target in former.items() if name not in valid.targets}
-    targets = {**leaving, **valid.targets}
+    targets = {name: _as_it_is(target, suspended) for name, target in {**leaving, **valid.targets}.items()}
     return Wish(
         declared=declared,
         gone=gone,
@@ -100,15 +100,17 @@ def wish(session: Session) -> Wish:
             for ref, entry in declared.items()
             if entry.metadata.formerly is not None
         },
-        still={target.name: why for target in targets.values() if (why := _still(target, suspended))},
+        still={target.name: target.suspended for target in targets.values() if target.suspended},
     )
 
 
-def _still(target: Target, suspended: Mapping[Ref, Condition]) -> str:
+def _as_it_is(target: Target, suspended: Mapping[Ref, Condition]) -> Target:
+    """The target, with the reason why nothing is written there now (if any)."""
     provider = suspended.get(Ref("Provider", "", target.provider))
     if provider is not None:
-        return provider.message
-    return "its provider is in maintenance" if target.status == "maintenance" else ""
+        return replace(target, suspended=provider.message)
+    maintenance = target.status == "maintenance"
+    return replace(target, suspended="its provider is in maintenance") if maintenance else target
 
 
 def _gone(session: Session) -> Iterator[tuple[Ref, str]]:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 
+from reconciler.checks.ownership import Ownership
+from reconciler.checks.schema import Finding
+from reconciler.checks.trusted import Trusted
+from reconciler.checks.verdicts import Candidate, Kinds, steps_to, twins_of
 from reconciler.guess import closest
 from reconciler.kinds.provider import provider_of, targets_of
 from reconciler.model import Ref, Target
-from reconciler.ownership import Ownership
 from reconciler.printable import printable
-from reconciler.schema_check import Finding
-from reconciler.stages.trusted import Trusted
-from reconciler.stages.verdicts import Candidate, Kinds, steps_to, twins_of
 
 
 def known_refs(objects: Iterable[Candidate]) -> frozenset[Ref]:

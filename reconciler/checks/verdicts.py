@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from reconciler.checks.envelope import check_metadata, metadata_of, ref_of, unknown_kind
+from reconciler.checks.schema import Finding, compiled, explained
+from reconciler.checks.target_settings import check_targets
 from reconciler.construct import filled
-from reconciler.envelope import check_metadata, metadata_of, ref_of, unknown_kind
 from reconciler.kind import Kind
 from reconciler.model import Declared, Json, Ref, Source
 from reconciler.resources import bundled
-from reconciler.schema_check import Finding, compiled, explained
-from reconciler.stages.load import Document, Snapshot
-from reconciler.target_settings import check_targets
+from reconciler.source.snapshot import Document, Snapshot
 
 Kinds = Mapping[str, Kind[Any]]
 SettingsSchema = Callable[[str], Mapping[str, Json] | None]

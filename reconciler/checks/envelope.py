@@ -10,11 +10,11 @@ from collections.abc import Iterator, Mapping
 from datetime import date
 from typing import Any, Final
 
+from reconciler.checks.schema import Finding
 from reconciler.guess import did_you_mean
 from reconciler.kind import Kind
 from reconciler.model import NOTHING, PLAIN, Json, Metadata, Ref, Suspension
 from reconciler.printable import shown
-from reconciler.schema_check import Finding
 
 VERSION: Final = "reconciler/v1"
 _LABEL = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?")

@@ -1,7 +1,7 @@
 """Tell people what changed: after the record of a run, one message for each receiver, or none.
 
 A change is a condition whose word or reason is another than after the last run. Failing to tell is said in
-one line and never fails the run. `reconciler.receivers` is how a message gets there.
+one line and never fails the run. `reconciler.telling.receivers` is how a message gets there.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from typing import Final
 
 from reconciler.model import Condition, Json, Record, Ref, Word
 from reconciler.printable import printable
-from reconciler.receivers import NotSentError, is_reference, post, send
 from reconciler.settings import Notify
+from reconciler.telling.receivers import NotSentError, is_reference, post, send
 
 DEADLINE: Final = 30.0  # seconds for all receivers together: they are told side by side
 LISTED: Final = 200  # changes that one message tells in full

@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from reconciler.checks.envelope import is_date
+from reconciler.checks.schema import Finding, compiled, explained
 from reconciler.construct import build
-from reconciler.envelope import is_date
 from reconciler.guess import did_you_mean
 from reconciler.kind import Kind
 from reconciler.model import Json
 from reconciler.resources import bundled
-from reconciler.schema_check import Finding, compiled, explained
 from reconciler.settings import Settings
 
 

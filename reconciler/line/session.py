@@ -15,12 +15,13 @@ from reconciler.clock import suspect
 from reconciler.construct import filled
 from reconciler.errors import InvalidRepository, UsageError
 from reconciler.folders import Folders, cache_folder
-from reconciler.git import Repository, open_repository
 from reconciler.kinds.provider import targets_of
 from reconciler.model import Declared, Ref, Source, Target
 from reconciler.settings import Settings
-from reconciler.stages.load import Snapshot, load
-from reconciler.stages.parse import LIMIT, is_candidate, parse
+from reconciler.source.git import Repository, open_repository
+from reconciler.source.parse import LIMIT, is_candidate, parse
+from reconciler.source.snapshot import Snapshot
+from reconciler.stages.load import load
 from reconciler.stages.validate import Validated, validate
 from reconciler.store import History, Store, open_store
 

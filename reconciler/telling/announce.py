@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from reconciler.errors import ReconcilerError
+from reconciler.line.session import Session
 from reconciler.model import Condition, Json, Record, Ref
-from reconciler.session import Session
 
 
 def announce(
@@ -25,7 +25,7 @@ def announce(
     lines: list[str] = []
     _trying(lines, "status pages", lambda: _pages(session, record, outputs))
     if session.settings.notify:
-        from reconciler.notify import notify  # noqa: PLC0415  most repositories notify nobody
+        from reconciler.telling.notify import notify  # noqa: PLC0415  most repositories notify nobody
 
         receivers, owner = session.settings.notify, session.settings.owner
         _trying(
@@ -47,7 +47,7 @@ def _pages(session: Session, record: Record, outputs: Mapping[Ref, Mapping[str, 
     branch = session.settings.publish.branch
     if not session.request.status and not branch:
         return
-    from reconciler.status_pages import write_status  # noqa: PLC0415  only where pages are wanted
+    from reconciler.telling.status_pages import write_status  # noqa: PLC0415  only where pages are wanted
 
     with _folder(session.request.status) as folder:
         write_status(record, record.conditions, folder, outputs=outputs)
@@ -66,7 +66,7 @@ def _folder(named: str) -> Iterator[Path]:
 
 
 def _publish(session: Session, branch: str, folder: Path) -> None:
-    from reconciler.status_branch import commit_status, push_status  # noqa: PLC0415  ditto
+    from reconciler.telling.status_branch import commit_status, push_status  # noqa: PLC0415  ditto
 
     repository, request = session.repository, session.request
     reading = tuple(ref for ref in (request.ref, request.trusted_ref) if ref)

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Final
 
 from reconciler.errors import Conflict, ReconcilerError, Transient, UsageError
-from reconciler.git import run_git
-from reconciler.mirror import check_url
 from reconciler.printable import shown
-from reconciler.status_pages import our_pages
+from reconciler.source.git import run_git
+from reconciler.source.mirror import check_url
+from reconciler.telling.status_pages import our_pages
 
 _TRAILER: Final = "Reconciler-Status"
 _SAFE: Final = ("-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false", "-c", "safe.directory=*")

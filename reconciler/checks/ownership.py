@@ -12,8 +12,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+from reconciler.checks.schema import Finding
 from reconciler.model import Json, Ref
-from reconciler.schema_check import Finding
 from reconciler.settings import OwnershipRule
 
 _PIECE = re.compile(r"\*\*/|\*\*|\*|\?|\{group\}|[^*?{]+|\{")

@@ -7,10 +7,10 @@ import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from reconciler.blob_cache import BlobCache
 from reconciler.errors import Problem
-from reconciler.git import blob_id
-from reconciler.stages.parse import LIMIT, key_of, parse, symlink_problem
+from reconciler.source.blob_cache import BlobCache
+from reconciler.source.git import blob_id
+from reconciler.source.parse import LIMIT, key_of, parse, symlink_problem
 
 
 def read_files(

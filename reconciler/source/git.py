@@ -3,7 +3,7 @@
 Stands under `load`. Reading takes few processes: one lists the tree of a commit, one streams all blobs that
 are needed. No process of ours runs hooks, filters, file-system monitors or lazy fetches, and the GIT_*
 variables of the environment are ignored, so that a call from within a hook reads what it was asked to.
-A URL is mirrored into the cache by `reconciler.mirror`.
+A URL is mirrored into the cache by `reconciler.source.mirror`.
 """
 
 from __future__ import annotations
@@ -136,7 +136,15 @@ class Repository:
         """Does the work tree differ from HEAD? A work tree of another user is not looked at: False."""
         if self.bare or self.foreign:
             return False
-        return bool(self._run("status", "--porcelain", "--no-renames", "--ignore-submodules").stdout)
+        status = ("status", "--porcelain", "--no-renames", "--ignore-submodules")
+        return bool(self._run(*self._without_filters(), *status).stdout)
+
+    def _without_filters(self) -> list[str]:
+        """Options that make configured filters do nothing: they are somebody's code."""
+        listing = self._run(
+            "config", "--null", "--name-only", "--get-regexp", r"^filter\.", fail=False
+        ).stdout
+        return [word for name in _names(listing) for word in ("-c", f"{name}=")]
 
     def changed_paths(self, old: str, new: str) -> tuple[str, ...]:
         """The paths that differ between two commits, sorted; a rename is two."""
@@ -248,7 +256,7 @@ def open_repository(location: str, cache: Path) -> Repository:
     Raises InvalidRepository for what is neither, or is refused; Transient when there is no answer.
     """
     if is_url(location):
-        from reconciler.mirror import mirrored  # noqa: PLC0415  GitPython is only imported where it is needed
+        from reconciler.source.mirror import mirrored  # noqa: PLC0415  GitPython is only imported where it is needed
 
         directory, name = mirrored(location, cache)
         return Repository(name, directory, bare=True, mirror=True)

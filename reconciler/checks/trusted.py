@@ -6,15 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from reconciler.blob_cache import Entry
+from reconciler.checks.ownership import Ownership, ownership_of
+from reconciler.checks.schema import Finding
+from reconciler.checks.verdicts import Candidate, Kinds, SettingsSchema, candidates, twins_of
 from reconciler.kinds.provider import targets_of
 from reconciler.model import Declared, Ref, Target
-from reconciler.ownership import Ownership, ownership_of
-from reconciler.schema_check import Finding
 from reconciler.settings import Settings
-from reconciler.stages.load import Snapshot
-from reconciler.stages.parse import SETTINGS
-from reconciler.stages.verdicts import Candidate, Kinds, SettingsSchema, candidates, twins_of
+from reconciler.source.blob_cache import Entry
+from reconciler.source.parse import SETTINGS
+from reconciler.source.snapshot import Snapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ def settings_findings(trusted: Snapshot, kinds: Kinds) -> tuple[Settings, list[F
     """The trusted settings; stand-ins where they are not valid, so that the rest can be looked at."""
     if trusted.settings is None:
         return _NO_SETTINGS, [Finding((), "Settings", "reconciler.yaml is missing or can't be read")]
-    from reconciler.settings_check import check_settings, settings_of  # noqa: PLC0415  a floor of its own
+    from reconciler.checks.settings import check_settings, settings_of  # noqa: PLC0415  a floor of its own
 
     entry = trusted.cache.entries.get(f"settings:{trusted.blobs.get(SETTINGS)}") or Entry(0, [], [])
     trusted.cache.judged_by(",".join(sorted(kinds)))

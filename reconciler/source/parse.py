@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from reconciler.blob_cache import Entry
 from reconciler.errors import Problem
 from reconciler.model import Json
 from reconciler.printable import printable
 from reconciler.resources import schema_names
+from reconciler.source.blob_cache import Entry
 
 LIMIT: Final = 2**20  # bytes of one file
 SETTINGS: Final = "reconciler.yaml"
@@ -33,7 +33,7 @@ def key_of(path: str, blob: str) -> str:
 
 def parse(data: bytes, key: str = "", used: int = 0) -> Entry:
     """The objects of ours in a file (all documents of reconciler.yaml), or why it can't be read."""
-    from reconciler.strict_yaml import YamlError, read  # noqa: PLC0415  a warm run parses nothing
+    from reconciler.source.strict_yaml import YamlError, read  # noqa: PLC0415  a warm run parses nothing
 
     try:
         documents = [(found.index, found.line, found.value) for found in read(data)]

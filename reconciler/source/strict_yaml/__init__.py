@@ -34,8 +34,16 @@ from yaml.events import (
 
 from reconciler.model import Json
 from reconciler.printable import shown
-from reconciler.strict_yaml.places import Places, locate, place_of, trees_of
-from reconciler.strict_yaml.text import CONTROL, SPLIT, Place, YamlError, decode, parser_of, syntax_error
+from reconciler.source.strict_yaml.places import Places, locate, place_of, trees_of
+from reconciler.source.strict_yaml.text import (
+    CONTROL,
+    SPLIT,
+    Place,
+    YamlError,
+    decode,
+    parser_of,
+    syntax_error,
+)
 
 VERSION: Final = 1  # of what this module makes of a file; part of the key of every cache
 MAX_DEPTH: Final = 64

@@ -22,8 +22,8 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from reconciler.errors import InvalidRepository, Transient
-from reconciler.git import environment, run_git
 from reconciler.printable import shown
+from reconciler.source.git import environment, run_git
 
 FETCH_TIMEOUT: Final = 300.0  # seconds for one answer of the other side, killed afterwards
 _ALLOWED: Final = ("file", "ssh", "https")

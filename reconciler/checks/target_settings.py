@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
-from reconciler.blob_cache import BlobCache
 from reconciler.canonical import digest_of
+from reconciler.checks.schema import Finding, compiled, explained
 from reconciler.kinds.provider import own_settings
 from reconciler.model import Declared, Json
 from reconciler.printable import shown
-from reconciler.schema_check import Finding, compiled, explained
+from reconciler.source.blob_cache import BlobCache
 
 
 def check_targets(

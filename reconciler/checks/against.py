@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from reconciler.checks.validated import Validated
 from reconciler.errors import Problem
 from reconciler.model import Declared, Ref
 from reconciler.printable import printable
-from reconciler.stages.parse import SETTINGS
-from reconciler.stages.validated import Validated
+from reconciler.source.parse import SETTINGS
 
 
 @dataclass(frozen=True, slots=True)

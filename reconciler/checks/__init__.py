@@ -1,0 +1,1 @@
+"""What `stages/validate.py` asks, one question a file."""

@@ -1,0 +1,1 @@
+"""What the line in `run.py` is made of, between the stages."""

@@ -1,0 +1,1 @@
+"""Where configuration comes from: git, read as blobs, and strict YAML."""

@@ -1,0 +1,1 @@
+"""After the record: status pages, their branch, mails and webhooks."""
