@@ -39,7 +39,8 @@ class Primitive:
     `listed` is what one bulk list shows: full (the spec), digest (the spec's hash, in the mark, and some
     keys), each (some keys; a deep read shows the rest). `heals` is what a Failed thing takes, update |
     replace; half-made things are completed by an update. `undeletes`: an update takes a Deleting thing
-    back. `cadence` is how often the content is verified again, for kinds that have content.
+    back. `rank` orders deletes of one pass where uses do not say. `cadence` is how often the content is
+    verified again, for kinds that have content.
     """
 
     name: str

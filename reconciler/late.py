@@ -21,6 +21,7 @@ def after(ref: Ref, attribute: str) -> dict[str, str]:
 
 
 def is_late(value: Any) -> bool:
+    """Is this value one that is known only after something else exists?"""
     return isinstance(value, Mapping) and len(value) == 1 and AFTER in value
 
 

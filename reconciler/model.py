@@ -197,6 +197,11 @@ class State(StrEnum):
     FAILED = "Failed"
     DELETING = "Deleting"
 
+    @property
+    def moving(self) -> bool:
+        """Will it be something else by itself before long?"""
+        return self in (State.PROGRESSING, State.DELETING)
+
 
 @dataclass(frozen=True, slots=True)
 class Mark:
@@ -275,6 +280,8 @@ class Observed:
 
 
 class Action(StrEnum):
+    """What a change does to the thing."""
+
     CREATE = "create"
     UPDATE = "update"
     REPLACE = "replace"

@@ -22,6 +22,7 @@ from reconciler.line.session import Request, Session, open_session, utc_now
 from reconciler.model import Change, Condition, Json, Outcome, Plan, Record, Ref, Result, Word
 from reconciler.stages.conclude import BACKING_OFF, Evidence, conclude, exit_code
 from reconciler.stages.execute import Orders, execute
+from reconciler.stages.load import without_collection
 from reconciler.stages.observe import Observation
 from reconciler.store import Lease
 from reconciler.telling.announce import announce
@@ -71,8 +72,9 @@ def plan(request: Request) -> Planned:
 
 def look(session: Session, wish: Wish, consent: Consent, observation: Observation | None = None) -> View:
     """The reading half of the line: what is seen, what is wanted, what differs, what is held."""
-    seen = scene.read(session, wish) if observation is None else observation
-    return scene.view(session, wish, seen, consent.approved)
+    with without_collection():  # ten thousands of objects that all stay: the collector finds nothing
+        seen = scene.read(session, wish) if observation is None else observation
+        return scene.view(session, wish, seen, consent.approved)
 
 
 def apply(request: Request) -> Applied:

@@ -25,7 +25,6 @@ from reconciler.model import (
     Plan,
     Ref,
     Resource,
-    State,
     Target,
     Word,
     mark_id,
@@ -33,7 +32,7 @@ from reconciler.model import (
 from reconciler.stages import diff as comparison
 from reconciler.stages.diff import Difference, Scene, diff
 from reconciler.stages.expand import Expansion, expand
-from reconciler.stages.judge import Case, counts, judge, users_of
+from reconciler.stages.judge import Case, counts, judge, removes, users_of
 from reconciler.stages.observe import Observation, Reading, cadence_of, limit_for, observe
 from reconciler.store import Reading as StoredReading
 from reconciler.store import Removal
@@ -183,7 +182,7 @@ def _reading(
 
 
 def _natural(wanted: Wish) -> dict[str, frozenset[str]]:
-    """The natural keys of objects that say `adopt`, by primitive kind."""
+    """The natural keys of objects that say `adopt`, and of those that can't be marked, by primitive kind."""
     keys: dict[str, set[str]] = {}
     kinds = registry.kinds()
     for ref, declared in wanted.declared.items():
@@ -191,7 +190,23 @@ def _natural(wanted: Wish) -> dict[str, frozenset[str]]:
             kind = kinds[ref.kind]
             for part in kind.parts:
                 keys.setdefault(part.name, set()).update(kind.natural_keys(declared))
+    for name, key in _unmarkable(wanted):
+        keys.setdefault(name, set()).add(key)
     return {name: frozenset(found) for name, found in keys.items()}
+
+
+def _unmarkable(wanted: Wish) -> dict[tuple[str, str], Ref]:
+    """(primitive kind, natural key) → the object, for kinds whose things can't carry a mark."""
+    kinds = registry.kinds()
+    names = {name for name, kind in kinds.items() if any(part.marked == "natural" for part in kind.parts)}
+    return {
+        (part.name, key): ref
+        for ref, declared in (wanted.declared.items() if names else ())
+        if ref.kind in names
+        for part in kinds[ref.kind].parts
+        if part.marked == "natural"
+        for key in kinds[ref.kind].natural_keys(declared)
+    }
 
 
 def _always(thing: Observed) -> bool:
@@ -237,6 +252,8 @@ def _later(one: datetime | None, other: datetime | None) -> datetime | None:
 
 def _dated(things: tuple[Observed, ...], history: Any) -> tuple[Observed, ...]:
     """The same things, with the newest proof of their content that we know of."""
+    if not history.has_verifications:
+        return things
     return tuple(_proved(thing, history) for thing in things)
 
 
@@ -260,7 +277,7 @@ def world(session: Session, wanted: Wish, observation: Observation) -> World:
         names = [mark_id(name) for name in (ref.object, former.get(ref.object)) if name is not None]
         return not session.history.proves_absent(names, target)
 
-    ours = observation.by_object(wanted.renamed)
+    ours = observation.by_object(wanted.renamed, _unmarkable(wanted))
     return World(
         session.now, wanted.targets, wanted.declared, ours, observation.blind, could_hold, observation.facts
     )
@@ -299,7 +316,7 @@ def view(session: Session, wanted: Wish, observation: Observation, approved: fro
     expansion = expanded(session, scene, wanted)
     difference = diff(_scene(scene, expansion, wanted, observation))
     changes = _asked_for(session, _movable(difference.changes, wanted))
-    users = users_of(scene.seen) if any(change.action is Action.DELETE for change in changes) else {}
+    users = users_of(scene.seen) if any(removes(change) for change in changes) else {}
     changes = [_with_users(change, users) for change in changes]
     judged = judge(comparison.sort(changes), _case(session, scene, wanted, changes, users, approved))
     found = (*wanted.conditions, *expansion.conditions.values(), *difference.conditions.values())
@@ -400,7 +417,9 @@ def slow(found: View) -> frozenset[Ref]:
     """The objects whose kinds hold up neither `--wait` nor the exit code."""
     kinds = registry.kinds()
     names = {name for name, kind in kinds.items() if kind.parts and all(part.slow for part in kind.parts)}
-    return frozenset(ref for ref in found.wish.declared if ref.kind in names) if names else frozenset()
+    if not names:
+        return frozenset()
+    return frozenset(ref for ref in (*found.wish.declared, *found.world.seen) if ref.kind in names)
 
 
 def readings(seen: Observation) -> Iterator[StoredReading]:
@@ -459,10 +478,8 @@ def outputs(found: View) -> dict[Ref, Mapping[str, Json]]:
 
 
 def progressing(found: View) -> frozenset[str]:
-    """The targets on which something that is not slow is still being made."""
+    """The targets on which something that is not slow is still being made, or taken away."""
     slow = {name for name, primitive in registry.primitives().items() if primitive.slow}
     return frozenset(
-        thing.target
-        for thing in found.observation.all()
-        if thing.state is State.PROGRESSING and thing.kind not in slow
+        thing.target for thing in found.observation.all() if thing.state.moving and thing.kind not in slow
     )

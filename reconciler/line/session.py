@@ -33,6 +33,7 @@ def silent(_event: str, _facts: Mapping[str, Any]) -> None:
 
 
 def utc_now() -> datetime:
+    """The time, aware, in UTC."""
     return datetime.now(UTC)
 
 

@@ -1,1 +1,1 @@
-""""""
+"""The line, one verb a file, in the order that `run.py` walks it."""

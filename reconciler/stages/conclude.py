@@ -76,7 +76,7 @@ def _grouped(evidence: Evidence) -> dict[Ref, list[Condition]]:
         outcome = tried.pop(_key(change), None)
         groups.setdefault(change.ref.object, []).append(_pending(change, outcome, evidence))
     for outcome in tried.values():
-        if outcome.result in (Result.FAILED, Result.WAITING):  # it fell over, yet the plan forgot it
+        if outcome.result is Result.FAILED:  # yet the plan forgot it; what only waited has come about
             groups.setdefault(outcome.change.ref.object, []).append(_after(outcome, evidence))
     for ref, things in evidence.seen.items():
         unready = [_thing(thing) for thing in things if thing.state is not State.READY]

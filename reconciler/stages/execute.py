@@ -32,7 +32,6 @@ BREAKS_AFTER = 5  # calls in a row that failed for a reason of the target's, not
 FIRST_PAUSE = 0.2
 LONGEST_PAUSE = 15.0  # who asks to be left alone for longer gets the next run
 POLLS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
-MOVING = (State.PROGRESSING, State.DELETING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +75,15 @@ class Job:
         return (change.target, change.have.uid) if goes and change.have else None
 
 
-def jobs_for(changes: Iterable[Change]) -> list[Job]:
-    """The writes of a plan, creates first and deletes by rank; a replace is two of them."""
+def jobs_for(changes: Iterable[Change], primitives: Mapping[str, Primitive]) -> list[Job]:
+    """The writes of a plan, deletes last and by rank; a replace is two of them."""
+
+    def late(change: Change) -> tuple[bool, int]:
+        primitive = primitives.get(change.kind)
+        return change.action is Action.DELETE, primitive.rank if primitive else 0
+
     jobs: list[Job] = []
-    for change in changes:
+    for change in sorted(changes, key=late):
         for job in _split(change):
             jobs.append(replace(job, number=len(jobs)))
     return jobs
@@ -106,7 +110,7 @@ class Execution:
         self.observation = observation
         self.outcomes: list[Outcome] = []
         self._answers: SimpleQueue[Answer] = SimpleQueue()
-        self._waiting = {job.number: job for job in jobs_for(changes)}
+        self._waiting = {job.number: job for job in jobs_for(changes, orders.primitives)}
         self._total = len(self._waiting)
         self._places: dict[str, Place] = {}
         self._leaving = {job.leaves for job in self._waiting.values()}
@@ -369,6 +373,8 @@ class Execution:
         reason = "AttributeUnknown" if untold else reason
         blockers = tuple(blind or needs or sorted(users))
         names = ", ".join(untold[:3] or [str(ref) for ref in blockers[:3]]) or "its successor"
+        if job.gone and not blockers:
+            reason, names = "Deleting", "the one before to be gone"
         outcome = Outcome(job.parent, Result.WAITING, reason, f"waits for {names}", blocked_by=blockers)
         self.outcomes.append(outcome)
 
@@ -399,13 +405,13 @@ class Execution:
         """Does a waiting job wait for something that is on its way, and not slow?"""
         slow = {name for name, primitive in self.orders.primitives.items() if primitive.slow}
         things = (thing for job in self._waiting.values() for thing in self._awaited(job))
-        return any(thing.state in MOVING and thing.kind not in slow for thing in things)
+        return any(thing.state.moving and thing.kind not in slow for thing in things)
 
     def _awaited(self, job: Job) -> list[Observed]:
         """What a job may wait for: what it needs, its own kin, and the users of what it takes away."""
         change = job.change
         things = [thing for ref in (*change.needs, change.ref) for thing in self._by_ref.get(ref, ())]
-        return [*things, *(self._users.get(change.have.uid, ()) if change.have else ())]
+        return [*things, *(self._users.get(job.leaves[1], ()) if job.leaves else ())]
 
     # -- small questions ---------------------------------------------------------------------
 

@@ -45,11 +45,19 @@ class Observation:
         for target in sorted(self.things):
             yield from self.things[target]
 
-    def by_object(self, renamed: Mapping[Ref, Ref]) -> dict[Ref, tuple[Observed, ...]]:
-        """What is ours, by the object it belongs to; renamed objects under their new Ref."""
+    def by_object(
+        self, renamed: Mapping[Ref, Ref], natural: Mapping[tuple[str, str], Ref] | None = None
+    ) -> dict[Ref, tuple[Observed, ...]]:
+        """What is ours, by the object it belongs to; renamed objects under their new Ref.
+
+        `natural` names the objects that can't be marked, by (primitive kind, natural key).
+        """
         groups: dict[Ref, list[Observed]] = {}
         for thing in self.all():
             if thing.mark is None:
+                known = natural.get((thing.kind, thing.ref.name)) if natural else None
+                if known is not None:
+                    groups.setdefault(known, []).append(replace(thing, ref=known))
                 continue
             owner = thing.ref.object
             if owner in renamed:

@@ -152,6 +152,11 @@ class History:
     def _verifications(self) -> Mapping[str, str]:
         return dict(self.rows("SELECT mark, verified FROM verifications"))
 
+    @property
+    def has_verifications(self) -> bool:
+        """Is any content known to have been proved since it was written?"""
+        return bool(self._verifications)
+
     def verified(self, mark: str) -> datetime | None:
         """When the content of the thing with this mark id was last proved; None: not known."""
         return time_of(self._verifications.get(mark))

@@ -208,7 +208,7 @@ def essence(things: list[Observed]) -> list[Json]:
 
 
 def renamed(resource: Resource, name: str) -> Resource:
-    return replace(resource, ref=replace(resource.ref, name=name))
+    return replace(resource, ref=resource.ref._replace(name=name))
 
 
 def adopting(resource: Resource) -> Resource:

@@ -26,6 +26,7 @@ import reconciler.run
 import reconciler.store.writing
 from demo.make_uploads import make_uploads
 from reconciler import registry
+from reconciler.line.session import Request
 
 SAMPLE = Path(__file__).parents[2] / "sample-config-repo"
 OWNER = "demo-datacloud"
@@ -118,9 +119,7 @@ class Sample:
         for name in ("cache", "data", "state"):
             os.environ[f"XDG_{name.upper()}_HOME"] = str(self.root / name)
         os.environ["HOME"] = str(self.root)
-        request = reconciler.run.Request(
-            str(self.repository), retry=True, deep=True, wait=timedelta(seconds=30)
-        )
+        request = Request(str(self.repository), retry=True, deep=True, wait=timedelta(seconds=30))
         applied = reconciler.run.apply(request)
         left = [str(change.ref) for change in applied.left.changes]
         return {"code": int(applied.exit_code), "digest": applied.plan.digest, "left": left}
@@ -239,12 +238,12 @@ class Count:
         connect = sqlite3.connect
 
         def traced(*arguments: Any, **options: Any) -> sqlite3.Connection:
-            connection = connect(*arguments, **options)
+            connection: sqlite3.Connection = connect(*arguments, **options)
             connection.set_trace_callback(Statements(self).take)
             return connection
 
-        sqlite3.connect = traced  # type: ignore[assignment]  # this process ends here
-        sqlite3.dbapi2.connect = traced  # type: ignore[attr-defined]  # ditto
+        for module in (sqlite3, sqlite3.dbapi2):
+            setattr(module, "connect", traced)  # noqa: B010  a type checker refuses the plain form
 
     def _event(self, event: str, arguments: tuple[Any, ...]) -> None:
         if event in CALLS or (event == "open" and self._writes(arguments)):

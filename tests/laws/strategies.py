@@ -1,4 +1,4 @@
-"""Random repositories and random weather for the laws. Small on purpose: bugs of order hide in small worlds."""
+"""Random repositories and weather for the laws. Small on purpose: bugs of order hide in small worlds."""
 
 from __future__ import annotations
 

@@ -238,7 +238,7 @@ def _killed(work: Callable[[], Any], point: int, after: bool) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         return answer
 
-    Writer.tell = counted  # type: ignore[method-assign]  # the child ends here
+    Writer.tell = counted  # type: ignore[assignment, method-assign]  # the child ends here
     try:
         work()
     finally:

@@ -260,7 +260,7 @@ def test_status_that_can_not_be_written_takes_nothing_from_the_result(
     assert main(["apply"]) == 0
     shown = capsys.readouterr()
     assert "3 applied" in shown.out
-    assert "no status pages" in shown.err
+    assert "status pages in status: File exists" in shown.err
 
 
 def test_a_bad_file_is_3_everywhere(cloud: GitRepository, capsys: Out) -> None:

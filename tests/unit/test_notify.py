@@ -18,9 +18,9 @@ from typing import Any
 
 import pytest
 
-from reconciler import notify as module
 from reconciler.model import Condition, Record, Ref, Source, Word
 from reconciler.settings import Notify
+from reconciler.telling import notify as module
 from reconciler.telling.notify import News, mail_text, news, notify, subject, webhook_body
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)

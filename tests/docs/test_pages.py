@@ -1,0 +1,36 @@
+"""Every page with commands is true: run in an empty home, it prints what it shows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.docs.console import DOCS, differences, fits, run, steps
+
+PAGES = [page for page in sorted(DOCS.rglob("*.md")) if "reference" not in page.parts]
+RUN = [page for page in PAGES if list(steps(page.read_text()))]
+
+
+@pytest.mark.parametrize("page", RUN, ids=lambda page: str(page.relative_to(DOCS)))
+def test_a_page_shows_what_happens(page: Path, tmp_path: Path) -> None:
+    wrong = differences(page.read_text(), tmp_path)
+    assert not wrong, "\n\n".join(wrong)
+
+
+def test_a_wrong_page_is_found(tmp_path: Path) -> None:
+    page = "```console\n$ echo one\ntwo\n$ false\n$ echo $?\n1\n$ false\n```\n"
+    wrong = differences(page, tmp_path)
+    assert [text.split(":")[0] for text in wrong] == ["line 2", "line 7"]
+
+
+def test_a_session_goes_on_from_block_to_block(tmp_path: Path) -> None:
+    page = "<!-- setup\nmkdir there\n-->\n```console\n$ cd there; name=x\n```\n```console\n$ echo $name ${PWD##*/}\n```\n"
+    assert [printed.lines for printed in run(page, tmp_path)] == [[], ["x there"]]
+
+
+def test_dots_stand_for_anything() -> None:
+    assert fits(["a … c", "…", "z"], ["a b c", "1", "2", "z"])
+    assert fits(["…"], [])
+    assert not fits(["a"], ["a", "b"])
+    assert not fits(["a … c"], ["a b"])
