@@ -15,6 +15,7 @@ from reconciler.errors import ExitCode, Problem
 from reconciler.folders import cache_folder
 from reconciler.line import scene
 from reconciler.line.session import Request, Session, open_session
+from reconciler.line.wish import wish_of
 from reconciler.model import Observed, Resource, State, mark_for
 from reconciler.run import Planned
 from reconciler.settings import Settings
@@ -24,7 +25,7 @@ from reconciler.stages.conclude import Evidence, conclude
 from reconciler.stages.expand import expand
 from reconciler.stages.load import load, load_worktree
 from reconciler.stages.observe import Observation
-from reconciler.stages.validate import validate
+from reconciler.stages.validate import validate, validate_against
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +56,6 @@ def check(location: str, against: str = "", trusted_ref: str = "") -> Checked:
     if against and repository:
         base_tree = load(repository, repository.resolve(against), cache)
         base = validate(base_tree, base_tree, registry.kinds(), registry.driver_settings)
-        from reconciler.stages.validate import validate_against
-
         more = validate_against(base, head)
         problems, notices = tuple(sorted({*problems, *more.problems})), (*notices, *more.notices)
     return Checked(problems, notices, len(head.declared), len(tree.blobs), head.settings)
@@ -74,7 +73,7 @@ def intent(request: Request, against: str) -> Planned:
     base = open_session(replace(request, ref=against, trusted_ref=trusted))
     head = open_session(replace(request, trusted_ref=trusted))
     world = _as_world(base)
-    wish = scene.wish(head)
+    wish = wish_of(head)
     view = scene.view(head, wish, world, frozenset())
     plan = replace(view.plan, prefix="intent:")
     code = (
@@ -88,13 +87,13 @@ def intent(request: Request, against: str) -> Planned:
 
 def _as_world(base: Session) -> Observation:
     """What `base` expands into, as if it all stood and were ready."""
-    wish = scene.wish(base)
+    wish = wish_of(base)
     empty = Observation({}, {})
     found = expand(wish.declared.values(), wish.waiting, registry.kinds(), scene.world(base, wish, empty))
-    things: dict[str, tuple[Observed, ...]] = {name: () for name in wish.targets}
+    things: dict[str, list[Observed]] = {name: [] for name in wish.targets}
     for resource in found.resources.values():
-        things[resource.target] = (*things.get(resource.target, ()), _standing(base.settings, resource, base))
-    return Observation(things, {})
+        things.setdefault(resource.target, []).append(_standing(base.settings, resource, base))
+    return Observation({name: tuple(seen) for name, seen in things.items()}, {})
 
 
 def _standing(settings: Settings, resource: Resource, base: Session) -> Observed:

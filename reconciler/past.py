@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from reconciler import registry
-from reconciler.line import scene
+from reconciler.line.reading import read
 from reconciler.line.session import Request, Session, open_session
+from reconciler.line.wish import wish_of
 from reconciler.model import Condition, Declared, Json, Ref
 from reconciler.store import Done, Run
 
@@ -47,9 +48,9 @@ def _done(outcomes: tuple[Done, ...], ref: Ref | None) -> tuple[Done, ...]:
 def outputs(request: Request, ref: Ref) -> Mapping[str, Json]:
     """What one object gives its users now: reads the world."""
     session = open_session(request)
-    wish = scene.wish(session)
+    wish = wish_of(session)
     declared = wish.declared.get(ref)
     if declared is None:
         return {}
-    things = scene.read(session, wish).by_object(wish.renamed).get(ref, ())
+    things = read(session, wish).by_object(wish.renamed).get(ref, ())
     return registry.kinds()[ref.kind].outputs(declared, things)

@@ -15,10 +15,12 @@ from getpass import getuser
 
 from reconciler import registry
 from reconciler.errors import ExitCode, Problem, worst
-from reconciler.line import scene
+from reconciler.line import scene, summary
 from reconciler.line.approval import Consent, consent
-from reconciler.line.scene import View, Wish
+from reconciler.line.reading import read
+from reconciler.line.scene import View
 from reconciler.line.session import Request, Session, open_session, utc_now
+from reconciler.line.wish import Wish, wish_of
 from reconciler.model import Change, Condition, Json, Outcome, Plan, Record, Ref, Result, Word
 from reconciler.stages.conclude import BACKING_OFF, Evidence, conclude, exit_code
 from reconciler.stages.execute import Orders, execute
@@ -61,8 +63,8 @@ class Applied:
 def plan(request: Request) -> Planned:
     """Read git and the world; say what `apply` would do. Writes nothing but caches and statistics."""
     session = open_session(request)
-    view = look(session, scene.wish(session), Consent())
-    session.store.note_readings(scene.durations(view.observation), session.history)
+    view = look(session, wish_of(session), Consent())
+    session.store.note_readings(summary.durations(view.observation), session.history)
     session.store.note_verified(view.observation.verified)
     conditions = conclude(_evidence(session, view, (), ready=False))
     code = _plan_code(session, view, conditions)
@@ -73,7 +75,7 @@ def plan(request: Request) -> Planned:
 def look(session: Session, wish: Wish, consent: Consent, observation: Observation | None = None) -> View:
     """The reading half of the line: what is seen, what is wanted, what differs, what is held."""
     with without_collection():  # ten thousands of objects that all stay: the collector finds nothing
-        seen = scene.read(session, wish) if observation is None else observation
+        seen = read(session, wish) if observation is None else observation
         return scene.view(session, wish, seen, consent.approved)
 
 
@@ -82,14 +84,14 @@ def apply(request: Request) -> Applied:
     session = open_session(request)
     with session.store.lease() as lease:
         session = replace(session, history=session.store.history(session.now))
-        wish = scene.wish(session)
+        wish = wish_of(session)
         view = look(session, wish, Consent())
         _note(session, view.observation)
         said = _consent(session, view)
         first = look(session, wish, said, view.observation) if said.approved else view
         run = session.store.begin(session.revision, session.now)
         last, outcomes, seconds = _converge(session, wish, said, first, run, lease)
-        return _record(session, run, first, last, outcomes, seconds)
+        return _record(session, run, first, last, outcomes, seconds, said)
 
 
 def _consent(session: Session, view: View) -> Consent:
@@ -122,7 +124,7 @@ def _converge(
             outcomes += done
             tried |= _settled(done)
             view = look(session, wish, said, _again(session, wish, seen, _touched(done)))
-        elif (building := scene.progressing(view)) and _left(session, started) > 0:
+        elif (building := summary.progressing(view)) and _left(session, started) > 0:
             STOP.wait(min(POLL_SECONDS[min(polls, len(POLL_SECONDS) - 1)], _left(session, started)))
             polls += 1
             view = look(session, wish, said, _again(session, wish, view.observation, building))
@@ -165,7 +167,7 @@ def _touched(done: Iterable[Outcome]) -> frozenset[str]:
 def _again(session: Session, wish: Wish, seen: Observation, names: frozenset[str]) -> Observation:
     """The same observation with some targets read again."""
     again = names - seen.blind.keys()
-    return seen.updated(scene.read(session, wish, again)) if again else seen
+    return seen.updated(read(session, wish, again)) if again else seen
 
 
 def _orders(session: Session, wish: Wish, run: str, lease: Lease) -> Orders:
@@ -176,10 +178,10 @@ def _orders(session: Session, wish: Wish, run: str, lease: Lease) -> Orders:
         primitives=registry.primitives(),
         owner=session.settings.owner,
         places=session.folders,
-        look=lambda names: scene.read(session, wish, names),
+        look=lambda names: read(session, wish, names),
         world=lambda seen: scene.world(session, wish, seen),
         attempt=lambda changes: session.store.attempt(
-            run, changes, utc_now(), removals=scene.removals(session, wish, changes)
+            run, changes, utc_now(), removals=summary.removals(session, wish, changes)
         ),
         check=lease.require,
         stop=STOP,
@@ -195,16 +197,18 @@ def _left(session: Session, started: float) -> float:
 
 
 def _record(
-    session: Session, run: str, first: View, last: View, outcomes: list[Outcome], seconds: float
+    session: Session,
+    run: str,
+    first: View,
+    last: View,
+    outcomes: list[Outcome],
+    seconds: float,
+    said: Consent,
 ) -> Applied:
     """Conclude how everything stands, and leave the record of the run behind."""
     before = session.history.conditions
-    conditions = conclude(_evidence(session, last, outcomes, ready=True))
-    code = exit_code(
-        conditions, last.observation.blind, scene.slow(last), invalid=bool(session.valid.problems)
-    )
-    if STOP.is_set():
-        code = ExitCode.TERMINATED
+    conditions = summary.asked_for(session, last, conclude(_evidence(session, last, outcomes, ready=True)))
+    code = _exit_code(session, last, conditions, said)
     record = Record(
         run,
         _followed(session, last),
@@ -217,14 +221,23 @@ def _record(
         {"converge": round(seconds, 3)},
         int(code),
     )
-    partial = session.request.only or session.request.targets or session.request.remove_group
-    finish = session.store.finish_part if partial else session.store.finish
-    session.store.note_locks(scene.locks(last))
+    finish = session.store.finish_part if session.request.is_partial else session.store.finish
+    session.store.note_locks(summary.locks(last))
     record = replace(record, conditions=finish(record))
-    outputs = scene.outputs(last)
+    outputs = summary.outputs(last)
     notices = (*session.notices, *announce(session, record, before, outputs))
     objects = len(session.valid.declared)
     return Applied(record, first.plan, last.plan, session.valid.problems, notices, code, outputs, objects)
+
+
+def _exit_code(session: Session, last: View, conditions: Mapping[Ref, Condition], said: Consent) -> ExitCode:
+    """How the run ended. What the person did not approve is pending, and no concern of this run."""
+    if STOP.is_set():
+        return ExitCode.TERMINATED
+    unasked = {change.ref.object for change in last.plan.changes if not said.allows(change)}
+    own = {ref: found for ref, found in conditions.items() if ref not in unasked}
+    blind, slow = last.observation.blind, summary.slow(last)
+    return exit_code(own, blind, slow, invalid=bool(session.valid.problems))
 
 
 def _followed(session: Session, last: View) -> str:
@@ -235,7 +248,7 @@ def _followed(session: Session, last: View) -> str:
 
 def _note(session: Session, seen: Observation) -> None:
     """Leave the statistics of reading: how long, what was listed, what was proved."""
-    session.store.note_readings(scene.readings(seen), session.history)
+    session.store.note_readings(summary.readings(seen), session.history)
     session.store.note_verified(seen.verified)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 from decimal import Decimal
+from functools import lru_cache
 from typing import Final
 
 DURATION_PATTERN: Final = r"^[0-9]+[smhdw]$"
@@ -25,6 +26,7 @@ _DURATION = re.compile(r"([0-9]{1,12})([smhdw])")
 _SIZE = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,9})?)((?:[KkMGTP]i?)?)B")
 
 
+@lru_cache(maxsize=1024)
 def duration(text: str) -> timedelta:
     """Read `90s`, `15m`, `6h`, `7d` or `2w`. Raises ValueError with the expected form."""
     match = _DURATION.fullmatch(text)

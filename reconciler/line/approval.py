@@ -12,7 +12,7 @@ from typing import Any
 
 from reconciler.errors import Stale, UsageError
 from reconciler.model import Change, Plan
-from reconciler.stages.judge import NEVER_APPROVED
+from reconciler.stages.case import NEVER_APPROVED
 
 SHORTEST = 8  # hex digits of a digest that a person may type
 

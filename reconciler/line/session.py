@@ -57,6 +57,11 @@ class Request:
     status: str = ""  # folder for the status pages; empty: none
     progress: Progress = silent
 
+    @property
+    def is_partial(self) -> bool:
+        """Is it about some objects or targets only?"""
+        return bool(self.only or self.targets or self.remove_group)
+
 
 @dataclass(frozen=True, slots=True)
 class Session:
@@ -89,10 +94,11 @@ class Session:
         last = self.history.last_revision
         if not last or last == self.revision or self.repository.is_ancestor(last, self.revision):
             return ""
-        return f"{self.revision[:12]} does not follow {last[:12]}, which the last run applied (force-push or rollback?)"
+        now, before = self.revision[:12], last[:12]
+        return f"{now} does not follow {before}, which the last run applied (force-push or rollback?)"
 
     def former_targets(self) -> Mapping[str, Target]:
-        """The targets of Providers as the last recorded run (else the first parent) had them, where changed."""
+        """The targets of changed Providers as the last recorded run (else the first parent) had them."""
         last = self.history.last_revision or self.repository.first_parent(self.revision)
         if not last or last == self.revision:
             return {}
@@ -154,9 +160,8 @@ def _trusted_ref(repository: Repository, request: Request) -> str:
 def _notices(repository: Repository, request: Request, trusted: str) -> tuple[str, ...]:
     notices = []
     if trusted == request.ref and not request.trusted_ref:
-        notices.append(
-            f"settings, providers and ownership are read from {request.ref} itself (--trusted-ref names another)"
-        )
+        what = "settings, providers and ownership are read from"
+        notices.append(f"{what} {request.ref} itself (--trusted-ref names another)")
     if repository.is_dirty():
         notices.append(f"the working tree has changes that are not committed; this is about {request.ref}")
     return tuple(notices)

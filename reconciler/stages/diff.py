@@ -7,7 +7,6 @@ was not seen because a target is blind counts as present: nothing is created tha
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 
 from reconciler.canonical import digest_of
 from reconciler.kind import Primitive, World
@@ -27,33 +26,9 @@ from reconciler.model import (
     Word,
     mark_id,
 )
-from reconciler.stages.expand import Expansion
 from reconciler.stages.fields import differing, leaves, of_specs
-
-
-@dataclass(frozen=True, slots=True)
-class Scene:
-    """All that the comparison looks at.
-
-    `gone` says why an object that git still has is not wanted any more (Expired, Removed),
-    `untouchable` are objects of which nothing may change (suspended, invalid), `adoptable` are
-    unmarked things at the natural keys of objects that say `adopt`, by (target, kind, key).
-    """
-
-    expansion: Expansion
-    world: World
-    primitives: Mapping[str, Primitive]
-    gone: Mapping[Ref, str]
-    untouchable: frozenset[Ref]
-    adoptable: Mapping[tuple[str, str, str], Observed]
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """The changes, unsorted, and the parts that could not be decided."""
-
-    changes: tuple[Change, ...]
-    conditions: Mapping[Ref, Condition] = field(default_factory=dict)
+from reconciler.stages.scene import Difference, Scene
+from reconciler.stages.unwanted import can_go, delete, unwanted
 
 
 def diff(scene: Scene) -> Difference:
@@ -70,7 +45,7 @@ def diff(scene: Scene) -> Difference:
                 conditions[ref] = entry
             else:
                 changes.append(entry)
-    changes.extend(_unwanted(by_ref, scene))
+    changes.extend(unwanted(by_ref, scene))
     return Difference(tuple(changes), conditions)
 
 
@@ -111,9 +86,9 @@ def _wanted(
     else:
         yield from _present(resource, here, scene, lookup)
     for thing in things:
-        if thing.target != resource.target and _can_go(thing):
+        if thing.target != resource.target and can_go(thing):
             successor = frozenset((resource.ref,))
-            yield _delete(thing, "Moved", scene, needs=successor, resource=resource)
+            yield delete(thing, "Moved", scene, needs=successor, resource=resource)
 
 
 def _undisturbed(resource: Resource, thing: Observed) -> bool:
@@ -179,7 +154,7 @@ def _present(
         _update(resource, spec, kept, primitive) if fitting else _replace(resource, spec, kept, primitive)
     )
     for thing in here:
-        if thing is not kept and _can_go(thing):
+        if thing is not kept and can_go(thing):
             yield _spare(thing, kept, resource, scene, twin=thing in fitting)
 
 
@@ -188,11 +163,6 @@ def _can_stay(spec: Spec, thing: Observed, primitive: Primitive) -> bool:
     if thing.state is State.DELETING and not primitive.undeletes:
         return False
     return _same_incarnation(spec, thing, primitive)
-
-
-def _can_go(thing: Observed) -> bool:
-    """May a delete be asked for? Not of what can't be marked, nor again of what is going already."""
-    return thing.mark is not None and thing.state is not State.DELETING
 
 
 def _going(resource: Resource, thing: Observed) -> Condition:
@@ -226,7 +196,7 @@ def _replace(resource: Resource, spec: Spec, thing: Observed, primitive: Primiti
 def _spare(thing: Observed, kept: Observed, resource: Resource, scene: Scene, *, twin: bool) -> Change:
     """A second thing of one Ref: a twin to be settled, or a predecessor that waits for its successor."""
     reason = "Duplicate" if twin else "Superseded"
-    return _delete(thing, reason, scene, needs=frozenset((kept.ref,)), resource=resource)
+    return delete(thing, reason, scene, needs=frozenset((kept.ref,)), resource=resource)
 
 
 def _same_incarnation(spec: Spec, thing: Observed, primitive: Primitive) -> bool:
@@ -295,60 +265,6 @@ def _change(
         needs=resource.needs,
         source=resource.source,
     )
-
-
-def _unwanted(by_ref: Mapping[Ref, Sequence[Observed]], scene: Scene) -> Iterator[Change]:
-    """What carries our mark and nobody wants."""
-    wanted = scene.expansion.resources
-    undecided = scene.expansion.conditions
-    for ref, things in by_ref.items():
-        owner = ref.object
-        if ref in wanted or owner in scene.untouchable:
-            continue
-        if owner in undecided and owner not in scene.expansion.expired:
-            continue
-        reason = _why_unwanted(owner, scene)
-        for thing in things:
-            yield from _remove(thing, reason, scene)
-
-
-def _why_unwanted(owner: Ref, scene: Scene) -> str:
-    if owner in scene.expansion.expired:
-        return "Expired"
-    return scene.gone.get(owner) or ("Surplus" if owner in scene.world.declared else "Orphaned")
-
-
-def _remove(thing: Observed, reason: str, scene: Scene) -> Iterator[Change]:
-    primitive = scene.primitives.get(thing.kind)
-    if primitive is None or primitive.marked == "natural" or thing.mark is None or not _can_go(thing):
-        return
-    if thing.mark.keep and reason != "Surplus":
-        fields = (FieldChange("mark", str(thing.mark), ABSENT),)
-        yield replace(_delete(thing, "Released", scene), action=Action.UPDATE, fields=fields, release=True)
-    else:
-        yield _delete(thing, reason, scene)
-
-
-def _delete(
-    thing: Observed,
-    reason: str,
-    scene: Scene,
-    needs: frozenset[Ref] = frozenset(),
-    resource: Resource | None = None,
-) -> Change:
-    declared = scene.world.declared.get(thing.ref.object)
-    source = resource.source if resource else declared.source if declared else None
-    change = Change(
-        thing.ref,
-        thing.kind,
-        thing.target,
-        Action.DELETE,
-        reason,
-        tuple(leaves("", thing.spec, want=False)),
-        have=thing,
-        needs=needs,
-    )
-    return replace(change, source=source) if source else change
 
 
 def sort(changes: Iterable[Change]) -> tuple[Change, ...]:

@@ -9,28 +9,24 @@ are tried again here and nowhere else.
 
 from __future__ import annotations
 
-import random
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from queue import SimpleQueue
 from typing import Any
 
-from reconciler.errors import BackendError, Denied, Transient
+from reconciler.errors import BackendError, Transient
 from reconciler.kind import Driver, Kind, Places, Primitive, World
 from reconciler.lanes import Answer, Lane, next_answer
 from reconciler.late import late_values, resolve
 from reconciler.model import Action, Change, Observed, Outcome, Ref, Result, State, Target, mark_for
-from reconciler.stages.judge import users_of
+from reconciler.stages.case import users_of
+from reconciler.stages.jobs import Job, jobs_for, merged
 from reconciler.stages.observe import Observation
+from reconciler.stages.place import Place, again
 
-TRIES = 3
-BREAKS_AFTER = 5  # calls in a row that failed for a reason of the target's, not of the object's
-FIRST_PAUSE = 0.2
-LONGEST_PAUSE = 15.0  # who asks to be left alone for longer gets the next run
 POLLS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 
 
@@ -54,52 +50,6 @@ class Orders:
     check: Callable[[], None]
     stop: threading.Event
     progress: Callable[[str, Mapping[str, Any]], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """One write: a change, or one half of a replace. `parent` is the change that the plan shows."""
-
-    number: int
-    change: Change
-    parent: Change
-    successor: bool = False  # waits for a ready thing of the same Ref other than `change.have`
-    gone: str = ""  # uid at the same target that must be gone first
-    tries: int = 0
-
-    @property
-    def leaves(self) -> tuple[str, str] | None:
-        """(target, uid) of the thing that this job takes away; None: it does not."""
-        change = self.change
-        goes = change.action is Action.DELETE and change.have is not None
-        return (change.target, change.have.uid) if goes and change.have else None
-
-
-def jobs_for(changes: Iterable[Change], primitives: Mapping[str, Primitive]) -> list[Job]:
-    """The writes of a plan, deletes last and by rank; a replace is two of them."""
-
-    def late(change: Change) -> tuple[bool, int]:
-        primitive = primitives.get(change.kind)
-        return change.action is Action.DELETE, primitive.rank if primitive else 0
-
-    jobs: list[Job] = []
-    for change in sorted(changes, key=late):
-        for job in _split(change):
-            jobs.append(replace(job, number=len(jobs)))
-    return jobs
-
-
-def _split(change: Change) -> tuple[Job, ...]:
-    if change.action is not Action.REPLACE:
-        return (
-            Job(0, change, change, successor=change.reason in ("Superseded", "Moved") and not change.want),
-        )
-    uid = change.have.uid if change.have else ""
-    create = replace(change, action=Action.CREATE, have=None, order=None)
-    delete = replace(change, action=Action.DELETE, want=None, order=None, needs=frozenset())
-    if change.order == "create-first":
-        return (Job(0, create, change), Job(0, delete, change, successor=True))
-    return (Job(0, delete, change), Job(0, create, change, gone=uid))
 
 
 class Execution:
@@ -330,7 +280,7 @@ class Execution:
         self._unlooked.add(name)
         if answer.error is None:
             self._conclude(job, Result.APPLIED, job.parent.reason)
-        elif isinstance(answer.error, Transient) and _again(job, answer.error):
+        elif isinstance(answer.error, Transient) and again(job, answer.error):
             place.retry(replace(job, tries=job.tries + 1), answer.error.wait)
         else:
             self._fail(job, answer.error)
@@ -430,84 +380,6 @@ class Execution:
         return min(moments, default=time.monotonic())
 
 
-@dataclass(slots=True)
-class Place:
-    """One target while it is written to: its lane, what is ready, sent, and to be tried again."""
-
-    target: Target
-    driver: Driver
-    lane: Lane
-    deadline: float
-    ready: deque[Job] = field(default_factory=deque)
-    later: list[tuple[float, Job]] = field(default_factory=list)
-    sent: dict[int, Job] = field(default_factory=dict)
-    limits: dict[int, float] = field(default_factory=dict)
-    failures: int = 0
-    broken: str = ""
-    lost: int = 0  # threads that never came back
-    next_slot: float = 0.0
-
-    @property
-    def limit(self) -> float:
-        """Seconds that one write may take before its thread is left behind."""
-        return max(self.target.timeout, self.driver.write_seconds)
-
-    def next_job(self, now: float) -> Job | None:
-        """The next job that may start now, or None."""
-        full = len(self.sent) + self.lost >= self.target.concurrency
-        if full or self.broken or now < self.next_slot or now >= self.deadline:
-            return None
-        job = self.ready.popleft() if self.ready else self._due(now)
-        if job is not None and self.target.rate:
-            self.next_slot = max(now, self.next_slot) + 1 / self.target.rate
-        return job
-
-    def _due(self, now: float) -> Job | None:
-        due = [entry for entry in self.later if entry[0] <= now]
-        if not due:
-            return None
-        self.later.remove(due[0])
-        return due[0][1]
-
-    def retry(self, job: Job, wait: float) -> None:
-        """Try again after a pause that doubles, with jitter; a target that asks for one gets it from all."""
-        pause = FIRST_PAUSE * 2**job.tries * random.uniform(0.5, 1.5)  # noqa: S311  jitter, not a secret
-        now = time.monotonic()
-        self.later.append((now + wait + pause, job))
-        self.next_slot = max(self.next_slot, now + wait if wait else 0.0)
-
-    def note(self, error: BaseException | None) -> None:
-        """Count failures that are the target's own; too many in a row open the circuit for this run."""
-        if isinstance(error, Transient) and error.wait:
-            return  # it is there, and says when
-        if not isinstance(error, (Transient, Denied)):
-            self.failures = 0
-            return
-        self.failures += 1
-        if self.failures >= BREAKS_AFTER:
-            self.broken = str(error)
-
-    def overdue(self, now: float) -> list[Job]:
-        return [job for number, job in self.sent.items() if now >= self.limits[number]]
-
-    def jobs(self) -> list[Job]:
-        return [*self.ready, *self.sent.values(), *(entry[1] for entry in self.later)]
-
-    def moments(self) -> list[float]:
-        """When something happens by itself: a time-out, a retry, a free slot."""
-        limits = [self.limits[number] for number in self.sent]
-        if self.broken:
-            return limits
-        retries = [entry[0] for entry in self.later]
-        slot = [self.next_slot] if self.ready and self.next_slot and not self.sent else []
-        return [*limits, *retries, *slot]
-
-
-def _again(job: Job, error: Transient) -> bool:
-    """Is this worth another try in this run?"""
-    return job.tries + 1 < TRIES and error.wait <= LONGEST_PAUSE
-
-
 def execute(
     changes: Sequence[Change], observation: Observation, orders: Orders, seconds: float
 ) -> tuple[tuple[Outcome, ...], Observation]:
@@ -515,16 +387,3 @@ def execute(
     execution = Execution(changes, observation, orders)
     execution.run(time.monotonic() + seconds)
     return merged(execution.outcomes), execution.observation
-
-
-def merged(outcomes: Iterable[Outcome]) -> tuple[Outcome, ...]:
-    """One outcome a change: a replace went through when both its halves did."""
-    worst: dict[tuple[Ref, str, str], Outcome] = {}
-    order = (Result.FAILED, Result.HELD, Result.WAITING, Result.APPLIED)
-    for outcome in outcomes:
-        change = outcome.change
-        key = (change.ref, change.target, f"{change.action} {change.have.uid if change.have else ''}")
-        known = worst.get(key)
-        if known is None or order.index(outcome.result) < order.index(known.result):
-            worst[key] = outcome
-    return tuple(worst[key] for key in sorted(worst))

@@ -6,61 +6,32 @@ removals of a bucket together: over the limit all of them are held, because a ga
 
 from __future__ import annotations
 
-from collections import ChainMap, Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import datetime
-from typing import Any
+from collections import ChainMap
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from reconciler.clock import is_frozen
-from reconciler.kind import Kind, Primitive, World
-from reconciler.model import Action, Change, Hold, Observed, Ref, State, mark_id
-from reconciler.settings import Settings
-
-FREE = frozenset({"Superseded", "Duplicate"})
-NEVER_APPROVED = frozenset({"Locked", "InUse", "LastCopy", "BlindBucket", "ProviderInUse"})
-FIGHT = 3
-TIMED = frozenset({"Expired"})
+from reconciler.kind import World
+from reconciler.model import Action, Change, Hold, Observed, Ref, State
+from reconciler.stages.budgets import budgets
+from reconciler.stages.case import (
+    FIGHT,
+    FREE,
+    NEVER_APPROVED,
+    TIMED,
+    Case,
+    is_partial,
+    removes,
+)
 
 Gate = Callable[[Change, "Case"], Hold | None]
-
-
-@dataclass(frozen=True, slots=True)
-class Case:
-    """What the gates look at besides the change itself.
-
-    `invalid` is why removals can't be trusted (a file could not be read), `rewound` why nothing can
-    (git went backwards), `clock` why the time can't. `removals` are those of the last 24 hours as
-    (kind, group, site). `lock_known` answers for marks that have no room for the lock.
-    """
-
-    world: World
-    settings: Settings
-    kinds: Mapping[str, Kind[Any]]
-    primitives: Mapping[str, Primitive]
-    now: datetime
-    invalid: str = ""
-    empty: bool = False
-    rewound: str = ""
-    clock: str = ""
-    leaving: frozenset[str] = frozenset()  # providers that went from git without a drain
-    removals: Sequence[tuple[str, str, str]] = ()
-    approved: Callable[[str], bool] = lambda _digest: False
-    healed: Mapping[str, int] = field(default_factory=dict)  # digest → how often in the last 24 hours
-    lock_known: Callable[[str], bool | None] = lambda _id: None
-    users: Mapping[str, tuple[Observed, ...]] = field(default_factory=dict)
-    planned: Mapping[str, Change] = field(default_factory=dict)  # uid → its change
-
-    def site(self, target: str) -> str:
-        known = self.world.targets.get(target)
-        return known.provider if known else target
 
 
 def judge(changes: Sequence[Change], case: Case) -> tuple[Change, ...]:
     """Hold what a human must look at first; release what a human has approved."""
     held = [_first_hold(change, case) for change in changes]
     held = _kinds_say(held, case)
-    held = _budgets(held, case)
+    held = budgets(held, case)
     held = _cycles(held)
     return tuple(_released(change, case) for change in held)
 
@@ -80,23 +51,6 @@ def _released(change: Change, case: Case) -> Change:
     return replace(change, hold=None)
 
 
-def removes(change: Change) -> bool:
-    """Does something go away: a delete, or a replace of it?"""
-    return change.action in (Action.DELETE, Action.REPLACE)
-
-
-def counts(change: Change, primitives: Mapping[str, Primitive]) -> bool:
-    """Is it a removal that the budgets count: a whole object, or a part that holds data?"""
-    if not removes(change) or change.reason in FREE or _is_partial(change):
-        return False
-    primitive = primitives.get(change.kind)
-    return change.reason != "Surplus" or primitive is None or primitive.holds_data
-
-
-def _is_partial(change: Change) -> bool:
-    return change.have is not None and change.have.partial
-
-
 # -- gates, in order -------------------------------------------------------------------------
 
 
@@ -108,7 +62,7 @@ def _invalid(change: Change, case: Case) -> Hold | None:
     return Hold("RepositoryInvalid", case.invalid, "RepositoryInvalid") if case.invalid else None
 
 
-def _rewound(change: Change, case: Case) -> Hold | None:
+def _rewound(_change: Change, case: Case) -> Hold | None:
     return Hold("NotFastForward", case.rewound, "NotFastForward") if case.rewound else None
 
 
@@ -129,7 +83,7 @@ def _leaving(change: Change, case: Case) -> Hold | None:
 
 
 def _locked(change: Change, case: Case) -> Hold | None:
-    if not removes(change) or change.reason in FREE or _is_partial(change):
+    if not removes(change) or change.reason in FREE or is_partial(change):
         return None
     if change.have is None or change.have.mark is None:
         return None
@@ -145,7 +99,7 @@ def _locked(change: Change, case: Case) -> Hold | None:
 
 def _duplicate(change: Change, case: Case) -> Hold | None:
     primitive = case.primitives.get(change.kind)
-    if change.reason == "Duplicate" and primitive and primitive.holds_data and not _is_partial(change):
+    if change.reason == "Duplicate" and primitive and primitive.holds_data and not is_partial(change):
         return Hold("Duplicate", "two things carry this mark and both hold data", f"Duplicate {change.ref}")
     return None
 
@@ -175,7 +129,8 @@ def _fought(change: Change, case: Case) -> Hold | None:
 def _frozen(change: Change, case: Case) -> Hold | None:
     site, group = case.site(change.target), change.ref.group
     for freeze in case.settings.freezes:
-        if freeze.providers and site not in freeze.providers or freeze.groups and group not in freeze.groups:
+        elsewhere = bool(freeze.providers) and site not in freeze.providers
+        if elsewhere or (freeze.groups and group not in freeze.groups):
             continue
         if (freeze.all or not _heals_or_creates(change)) and is_frozen(freeze, case.now):
             why = f": {freeze.reason}" if freeze.reason else ""
@@ -221,106 +176,13 @@ def _kinds_say(changes: Sequence[Change], case: Case) -> list[Change]:
 
 def _kind_hold(change: Change, case: Case, world: World) -> Hold | None:
     kind = case.kinds.get(change.ref.kind)
-    if kind is None or change.hold or not removes(change) or _is_partial(change):
+    if kind is None or change.hold or not removes(change) or is_partial(change):
         return None
     found = kind.hold_removal(change, world)
     return Hold(found.reason, found.message) if found else None
 
 
 # -- removal budgets -------------------------------------------------------------------------
-
-Bucket = tuple[str, ...]
-
-
-def _buckets(kind: str, group: str, site: str) -> Iterator[Bucket]:
-    yield (kind, group, site)
-    if group:
-        yield ("", group, "")
-    yield ()
-
-
-def _budgets(changes: Sequence[Change], case: Case) -> list[Change]:
-    """Count removals per bucket; hold all of a bucket that is over its limit, blind or emptied."""
-    removals = [change for change in changes if counts(change, case.primitives)]
-    if not removals:
-        return list(changes)
-    owned = _owned(case)
-    going = _going(removals, case)
-    holds = {bucket: _budget_hold(bucket, refs, owned[bucket], case) for bucket, refs in going.items()}
-    return [_over_budget(change, holds, case) for change in changes]
-
-
-def _unit(ref: Ref, kind: str, primitives: Mapping[str, Primitive]) -> Ref:
-    """What counts as one: a part that holds data, else the whole object."""
-    primitive = primitives.get(kind)
-    return ref if primitive and primitive.holds_data else ref.object
-
-
-def _owned(case: Case) -> dict[Bucket, set[Ref]]:
-    owned: dict[Bucket, set[Ref]] = defaultdict(set)
-    for things in case.world.seen.values():
-        for thing in things:
-            if thing.state is State.DELETING:  # it counts among the removals of the last 24 hours
-                continue
-            unit = _unit(thing.ref, thing.kind, case.primitives)
-            for bucket in _buckets(thing.ref.kind, thing.ref.group, case.site(thing.target)):
-                owned[bucket].add(unit)
-    return owned
-
-
-def _going(removals: Iterable[Change], case: Case) -> dict[Bucket, set[Ref]]:
-    going: dict[Bucket, set[Ref]] = defaultdict(set)
-    for change in removals:
-        unit = _unit(change.ref, change.kind, case.primitives)
-        for bucket in _buckets(change.ref.kind, change.ref.group, case.site(change.target)):
-            going[bucket].add(unit)
-    return going
-
-
-def _budget_hold(bucket: Bucket, going: set[Ref], owned: set[Ref], case: Case) -> Hold | None:
-    name = _bucket_name(bucket)
-    if _is_blind(bucket, case):
-        return Hold("BlindBucket", f"a target of {name} was not read, so removals there wait")
-    if bucket[:1] == ("",) and len(owned) >= 2 and going >= owned:
-        message = f"this would remove all {len(owned)} things of {name}"
-        return Hold("GroupEmptied", message, f"GroupEmptied {name}")
-    earlier = _earlier(bucket, case)
-    limit = case.settings.guards.removal if bucket else case.settings.guards.run
-    if limit.allows(len(going) + earlier, len(owned) + earlier):
-        return None
-    since = f" and {earlier} in the last 24 hours" if earlier else ""
-    message = f"{len(going)} removals{since} in {name}, of {len(owned)} owned, are over the limit"
-    return Hold("RemovalBudget", message, f"RemovalBudget {name}")
-
-
-def _bucket_name(bucket: Bucket) -> str:
-    if not bucket:
-        return "this run"
-    if bucket[0] == "":
-        return f"group {bucket[1]}"
-    return "/".join(piece for piece in bucket[:2] if piece) + f" at {bucket[2]}"
-
-
-def _is_blind(bucket: Bucket, case: Case) -> bool:
-    """Only the bucket of one site is held for a blind target: one dead site never holds up the others."""
-    if len(bucket) != 3 or not bucket[2]:
-        return False
-    return any(case.site(target) == bucket[2] for target in case.world.blind)
-
-
-def _earlier(bucket: Bucket, case: Case) -> int:
-    tally = Counter(found for entry in case.removals for found in _buckets(*entry))
-    return tally[bucket]
-
-
-def _over_budget(change: Change, holds: Mapping[Bucket, Hold | None], case: Case) -> Change:
-    if not counts(change, case.primitives):
-        return change
-    for bucket in _buckets(change.ref.kind, change.ref.group, case.site(change.target)):
-        hold = holds.get(bucket)
-        if hold is not None:
-            return change.held(hold)
-    return change
 
 
 # -- cycles ----------------------------------------------------------------------------------
@@ -340,13 +202,3 @@ def _cycles(changes: Sequence[Change]) -> list[Change]:
         change.held(hold) if change.have and change.have.uid in waits and change.after else change
         for change in changes
     ]
-
-
-def users_of(seen: Mapping[Ref, tuple[Observed, ...]]) -> dict[str, tuple[Observed, ...]]:
-    """uid → the observed things that use it, whoever owns them."""
-    users: dict[str, tuple[Observed, ...]] = {}
-    for things in seen.values():
-        for thing in things:
-            for uid in thing.uses:
-                users[uid] = (*users.get(uid, ()), thing)
-    return users

@@ -8,11 +8,12 @@ import pytest
 
 from tests.docs.console import DOCS, differences, fits, run, steps
 
-PAGES = [page for page in sorted(DOCS.rglob("*.md")) if "reference" not in page.parts]
+ROOT = DOCS.parent
+PAGES = [ROOT / "README.md", *(page for page in sorted(DOCS.rglob("*.md")) if "reference" not in page.parts)]
 RUN = [page for page in PAGES if list(steps(page.read_text()))]
 
 
-@pytest.mark.parametrize("page", RUN, ids=lambda page: str(page.relative_to(DOCS)))
+@pytest.mark.parametrize("page", RUN, ids=lambda page: str(page.relative_to(ROOT)))
 def test_a_page_shows_what_happens(page: Path, tmp_path: Path) -> None:
     wrong = differences(page.read_text(), tmp_path)
     assert not wrong, "\n\n".join(wrong)

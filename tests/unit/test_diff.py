@@ -22,8 +22,9 @@ from reconciler.model import (
     Target,
     mark_for,
 )
-from reconciler.stages.diff import Difference, Scene, diff
+from reconciler.stages.diff import diff
 from reconciler.stages.expand import Expansion
+from reconciler.stages.scene import Difference, Scene
 
 OBJECT = Ref("Deployment", "cms", "web")
 FRONT, BACK = OBJECT.with_part("front", "thing"), OBJECT.with_part("back", "thing")

@@ -32,7 +32,7 @@ from reconciler.report import history, markdown, pages, problems, reference, sta
 from reconciler.report import json as as_json
 from reconciler.report.record import record_text
 from reconciler.report.style import Style
-from reconciler.stages.judge import NEVER_APPROVED
+from reconciler.stages.case import NEVER_APPROVED
 from reconciler.store import Done, Run
 
 NOW = datetime(2026, 11, 21, 3, 10, tzinfo=UTC)

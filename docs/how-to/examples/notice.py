@@ -45,9 +45,9 @@ class Notice(Kind[NoticeSpec]):
 
     def expand(self, declared: Declared, world: World) -> Iterable[Resource | Condition]:
         """One thing, at its target."""
-        target = world.targets[declared.spec["target"]]
-        if not target.serves(declared.ref.group):
-            message = f"{target.name} does not serve the group {declared.ref.group}"
+        target = world.targets.get(declared.spec["target"])
+        if target is None or not target.serves(declared.ref.group):
+            message = f"{declared.spec['target']} does not serve the group {declared.ref.group}"
             return (Condition(declared.ref, Word.FAILED, "TargetNotForGroup", message, "author"),)
         spec = {key: value for key, value in declared.spec.items() if key != "target"}
         ref, source, metadata = declared.ref, declared.source, declared.metadata

@@ -1,0 +1,142 @@
+"""What is read of the world in one pass: which targets, how long, and what deeply."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from reconciler import registry
+from reconciler.kind import Ask
+from reconciler.line.session import Session
+from reconciler.line.wish import Wish
+from reconciler.model import (
+    Observed,
+    Ref,
+    Target,
+)
+from reconciler.stages.observe import Observation, Reading, cadence_of, limit_for, observe
+from reconciler.units import duration
+
+DEEP_SECONDS = 30.0
+
+
+ALL_DEEP_SECONDS = 24 * 3600.0
+
+
+CATCH_UP = 200  # deep reads per target and pass
+
+
+def read(session: Session, wanted: Wish, only: frozenset[str] | None = None) -> Observation:
+    """Read the targets (all of them, or only some again)."""
+    history, request = session.history, session.request
+    targets = [target for name, target in sorted(wanted.targets.items()) if only is None or name in only]
+    natural = _natural(wanted)
+    readings = [_reading(session, target, natural, first=only is None) for target in targets]
+    request.progress("observe", {"targets": len(readings)})
+    deep = ALL_DEEP_SECONDS if request.deep else DEEP_SECONDS
+    due = _never if only is not None else _always if request.deep else _due(session)
+    seen = observe(readings, session.folders, due, session.now, deep_seconds=deep)
+    return replace(seen, things={name: _dated(things, history) for name, things in seen.things.items()})
+
+
+def _reading(
+    session: Session, target: Target, natural: Mapping[str, frozenset[str]], *, first: bool
+) -> Reading:
+    driver = registry.driver(target.driver)
+    owner = session.settings.owner
+    asks = {
+        name: Ask(owner, natural.get(name, frozenset()))
+        for name in registry.primitives()
+        if driver.hand(name) is not None
+    }
+    limit = limit_for(target, session.history.durations.get(target.name))
+    return Reading(target, driver, asks, limit, probe=first and session.history.was_blind(target.name))
+
+
+def _natural(wanted: Wish) -> dict[str, frozenset[str]]:
+    """The natural keys of objects that say `adopt`, and of those that can't be marked, by primitive kind."""
+    keys: dict[str, set[str]] = {}
+    kinds = registry.kinds()
+    for ref, declared in wanted.declared.items():
+        if declared.metadata.adopt:
+            kind = kinds[ref.kind]
+            for part in kind.parts:
+                keys.setdefault(part.name, set()).update(kind.natural_keys(declared))
+    for name, key in unmarkable(wanted):
+        keys.setdefault(name, set()).add(key)
+    return {name: frozenset(found) for name, found in keys.items()}
+
+
+def unmarkable(wanted: Wish) -> dict[tuple[str, str], Ref]:
+    """(primitive kind, natural key) → the object, for kinds whose things can't carry a mark."""
+    kinds = registry.kinds()
+    names = {name for name, kind in kinds.items() if any(part.marked == "natural" for part in kind.parts)}
+    return {
+        (part.name, key): ref
+        for ref, declared in (wanted.declared.items() if names else ())
+        if ref.kind in names
+        for part in kinds[ref.kind].parts
+        if part.marked == "natural"
+        for key in kinds[ref.kind].natural_keys(declared)
+    }
+
+
+def _always(thing: Observed) -> bool:
+    return _has_content(thing)
+
+
+def _never(_thing: Observed) -> bool:
+    return False
+
+
+def _has_content(thing: Observed) -> bool:
+    primitive = registry.primitives().get(thing.kind)
+    return primitive is not None and cadence_of(primitive, thing, duration) is not None
+
+
+def _due(session: Session) -> Callable[[Observed], bool]:
+    """Deep reads spread over their cadence by the hash of the Ref; a bounded number per target and pass."""
+    primitives, history, now = registry.primitives(), session.history, session.now
+    left: dict[str, int] = {}
+
+    def due(thing: Observed) -> bool:
+        primitive, mark = primitives.get(thing.kind), thing.mark
+        if primitive is None or mark is None or left.setdefault(thing.target, CATCH_UP) <= 0:
+            return False
+        cadence = cadence_of(primitive, thing, duration)
+        if cadence is None:
+            return False
+        known = _later(thing.verified, history.verified(mark.id))
+        age = None if known is None else now - known
+        if age is not None and (age < cadence / 2 or age < cadence * _phase(mark.id)):
+            return False
+        left[thing.target] -= 1
+        return True
+
+    return due
+
+
+def _phase(identity: str) -> float:
+    """Between 0.5 and 0.95 of the cadence: no thing is ever overdue, and no two come together."""
+    return 0.5 + 0.45 * (int.from_bytes(identity[:2].encode()) % 997) / 997
+
+
+def _later(one: datetime | None, other: datetime | None) -> datetime | None:
+    if one is None or other is None:
+        return one or other
+    return max(one, other)
+
+
+def _dated(things: tuple[Observed, ...], history: Any) -> tuple[Observed, ...]:
+    """The same things, with the newest proof of their content that we know of."""
+    if not history.has_verifications:
+        return things
+    return tuple(_proved(thing, history) for thing in things)
+
+
+def _proved(thing: Observed, history: Any) -> Observed:
+    known = history.verified(thing.mark.id) if thing.mark else None
+    newest = _later(thing.verified, known)
+    return thing if newest == thing.verified else replace(thing, verified=newest)

@@ -1,0 +1,108 @@
+"""What the record and the store want to know of a look."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from reconciler import registry
+from reconciler.line.scene import View, is_asked
+from reconciler.line.session import Session
+from reconciler.line.wish import Wish
+from reconciler.model import (
+    Condition,
+    Change,
+    Json,
+    Ref,
+    mark_id,
+)
+from reconciler.stages.case import counts
+from reconciler.stages.observe import Observation
+from reconciler.store import Reading as StoredReading
+from reconciler.store import Removal
+
+
+def asked_for(session: Session, found: View, conditions: Mapping[Ref, Condition]) -> Mapping[Ref, Condition]:
+    """The conditions of the objects that the person asked for; of the others nothing new is known."""
+    request = session.request
+    if not request.is_partial:
+        return conditions
+    if request.only:
+        named = {ref.object for ref in request.only}
+        return {ref: conditions[ref] for ref in conditions if ref in named}
+    if request.remove_group:
+        return {ref: conditions[ref] for ref in conditions if ref.group == request.remove_group}
+    there = {thing.ref.object for thing in found.observation.all() if is_asked(session, thing.target)}
+    there |= {change.ref.object for change in found.plan.changes}
+    return {ref: conditions[ref] for ref in conditions if ref in there}
+
+
+def slow(found: View) -> frozenset[Ref]:
+    """The objects whose kinds hold up neither `--wait` nor the exit code."""
+    kinds = registry.kinds()
+    names = {name for name, kind in kinds.items() if kind.parts and all(part.slow for part in kind.parts)}
+    if not names:
+        return frozenset()
+    return frozenset(ref for ref in (*found.wish.declared, *found.world.seen) if ref.kind in names)
+
+
+def readings(seen: Observation) -> Iterator[StoredReading]:
+    """How each target was read, for the statistics: the objects that it listed."""
+    for name, things in sorted(seen.things.items()):
+        listed = frozenset(mark_id(thing.ref.object) for thing in things)
+        yield StoredReading(name, seen.seconds.get(name, 0.0), listed)
+    yield from _blind_readings(seen)
+
+
+def durations(seen: Observation) -> Iterator[StoredReading]:
+    """The same without what was listed: a plan holds no lock, so what it saw proves nothing."""
+    for name in sorted(seen.things):
+        yield StoredReading(name, seen.seconds.get(name, 0.0), frozenset())
+    yield from _blind_readings(seen)
+
+
+def _blind_readings(seen: Observation) -> Iterator[StoredReading]:
+    for name in sorted(seen.blind):
+        yield StoredReading(name, 0.0, None)
+
+
+def removals(session: Session, wanted: Wish, changes: Iterable[Change]) -> list[Removal]:
+    """What among these changes counts against the removal budgets of the next 24 hours."""
+    primitives = registry.primitives()
+    return [
+        Removal(
+            session.now, change.ref.kind, change.ref.group, wanted.targets[change.target].provider, change.ref
+        )
+        for change in changes
+        if counts(change, primitives)
+    ]
+
+
+def locks(found: View) -> dict[str, bool]:
+    """Which things are locked, for those whose mark has no room to say so."""
+    declared = found.wish.declared
+    unroomy = [
+        thing for thing in found.observation.all() if thing.mark is not None and thing.mark.ref is None
+    ]
+    return {
+        thing.mark.id: declared[thing.ref.object].metadata.locked
+        for thing in unroomy
+        if thing.mark is not None and thing.ref.object in declared
+    }
+
+
+def outputs(found: View) -> dict[Ref, Mapping[str, Json]]:
+    """What objects give their users, from what stands."""
+    kinds = registry.kinds()
+    given = {
+        ref: kinds[ref.kind].outputs(declared, found.world.seen.get(ref, ()))
+        for ref, declared in found.wish.declared.items()
+    }
+    return {ref: values for ref, values in given.items() if values}
+
+
+def progressing(found: View) -> frozenset[str]:
+    """The targets on which something that is not slow is still being made, or taken away."""
+    slow = {name for name, primitive in registry.primitives().items() if primitive.slow}
+    return frozenset(
+        thing.target for thing in found.observation.all() if thing.state.moving and thing.kind not in slow
+    )

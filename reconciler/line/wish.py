@@ -1,0 +1,109 @@
+"""What git wants at this moment: sorted into wanted, gone, untouchable and waiting."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from reconciler.clock import is_over
+from reconciler.line.session import Session
+from reconciler.model import (
+    Condition,
+    Declared,
+    Ref,
+    Target,
+    Word,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What git wants at this moment, before the world is looked at."""
+
+    declared: Mapping[Ref, Declared]
+    gone: Mapping[Ref, str]
+    untouchable: frozenset[Ref]
+    conditions: tuple[Condition, ...]
+    waiting: Mapping[Ref, Condition]
+    targets: Mapping[str, Target]
+    leaving: frozenset[str]
+    renamed: Mapping[Ref, Ref]
+    still: Mapping[str, str]  # targets that are not written to now, and why
+
+
+def wish_of(session: Session) -> Wish:
+    """Sort what is declared into wanted, gone, untouchable and waiting."""
+    valid = session.valid
+    gone = dict(_gone(session))
+    suspended = {condition.ref: condition for condition in _suspended(session)}
+    invalid = [_invalid(session, ref) for ref in sorted(valid.invalid)]
+    declared = (
+        {ref: entry for ref, entry in valid.declared.items() if ref not in gone} if gone else valid.declared
+    )
+    former = session.former_targets()
+    leaving = {name: target for name, target in former.items() if name not in valid.targets}
+    targets = {name: _as_it_is(target, suspended) for name, target in {**leaving, **valid.targets}.items()}
+    return Wish(
+        declared=declared,
+        gone=gone,
+        untouchable=frozenset(suspended) | frozenset(valid.invalid),
+        conditions=(*suspended.values(), *invalid),
+        waiting={ref: entry for ref, entry in _waiting(session) if ref not in suspended},
+        targets=targets,
+        leaving=frozenset(target.provider for target in leaving.values())
+        - {target.provider for target in valid.targets.values()},
+        renamed={
+            entry.metadata.formerly: ref
+            for ref, entry in declared.items()
+            if entry.metadata.formerly is not None
+        },
+        still={target.name: target.suspended for target in targets.values() if target.suspended},
+    )
+
+
+def _as_it_is(target: Target, suspended: Mapping[Ref, Condition]) -> Target:
+    """The target, with the reason why nothing is written there now (if any)."""
+    provider = suspended.get(Ref("Provider", "", target.provider))
+    if provider is not None:
+        return replace(target, suspended=provider.message)
+    maintenance = target.status == "maintenance"
+    return replace(target, suspended="its provider is in maintenance") if maintenance else target
+
+
+def _gone(session: Session) -> Iterator[tuple[Ref, str]]:
+    removed = session.request.remove_group
+    for ref, declared in session.valid.declared.items():
+        expires = declared.metadata.expires
+        if expires is not None and is_over(expires, session.now):
+            yield ref, "Expired"
+        elif removed and ref.group == removed:
+            yield ref, "Removed"
+
+
+def _suspended(session: Session) -> Iterator[Condition]:
+    declared, now = session.valid.declared, session.now
+    groups = {
+        ref.name: entry.metadata.suspend
+        for ref, entry in declared.items()
+        if ref.kind == "UserGroup" and entry.metadata.suspend and entry.metadata.suspend.active(now)
+    }
+    for ref, entry in declared.items():
+        own = entry.metadata.suspend
+        suspension = own if own and own.active(now) else groups.get(ref.group)
+        if suspension is not None:
+            until = f" until {suspension.until}" if suspension.until else ""
+            message = f"suspended{until}: {suspension.reason}"
+            yield Condition(ref, Word.SUSPENDED, "Suspended", message, "author", entry.source)
+
+
+def _invalid(session: Session, ref: Ref) -> Condition:
+    problem = session.valid.invalid[ref]
+    source = replace(Condition(ref, Word.FAILED, "").source, path=problem.path, line=problem.line)
+    return Condition(ref, Word.FAILED, "Invalid", problem.message, "author", source)
+
+
+def _waiting(session: Session) -> Iterator[tuple[Ref, Condition]]:
+    """What refers to a bad object, or to a target that is not trusted yet, waits for it."""
+    for ref, why in session.valid.waiting.items():
+        source = session.valid.declared[ref].source
+        yield ref, Condition(ref, Word.WAITING, "InvalidReference", why, "author", source)
