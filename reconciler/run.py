@@ -23,9 +23,10 @@ from reconciler.line.session import Request, Session, open_session, utc_now
 from reconciler.line.wish import Wish, wish_of
 from reconciler.model import Change, Condition, Json, Outcome, Plan, Record, Ref, Result, Word
 from reconciler.stages.conclude import BACKING_OFF, Evidence, conclude, exit_code
-from reconciler.stages.execute import Orders, execute
+from reconciler.stages.execute import execute
 from reconciler.stages.load import without_collection
 from reconciler.stages.observe import Observation
+from reconciler.stages.orders import Orders
 from reconciler.store import Lease
 from reconciler.telling.announce import announce
 from reconciler.units import duration

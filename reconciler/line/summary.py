@@ -9,8 +9,8 @@ from reconciler.line.scene import View, is_asked
 from reconciler.line.session import Session
 from reconciler.line.wish import Wish
 from reconciler.model import (
-    Condition,
     Change,
+    Condition,
     Json,
     Ref,
     mark_id,

@@ -9,47 +9,23 @@ are tried again here and nowhere else.
 
 from __future__ import annotations
 
-import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from queue import SimpleQueue
 from typing import Any
 
 from reconciler.errors import BackendError, Transient
-from reconciler.kind import Driver, Kind, Places, Primitive, World
 from reconciler.lanes import Answer, Lane, next_answer
-from reconciler.late import late_values, resolve
-from reconciler.model import Action, Change, Observed, Outcome, Ref, Result, State, Target, mark_for
-from reconciler.stages.case import users_of
+from reconciler.model import Action, Change, Outcome, Ref, Result, mark_for
 from reconciler.stages.jobs import Job, jobs_for, merged
 from reconciler.stages.observe import Observation
+from reconciler.stages.orders import Orders
 from reconciler.stages.place import Place, again
+from reconciler.stages.standing import Standing
 
 POLLS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
-
-
-@dataclass(frozen=True, slots=True)
-class Orders:
-    """Everything that execution may use, and the three things it must do for the others.
-
-    `look` reads some targets again. `attempt` records changes before they are written. `check` raises
-    `Locked` when the lease is lost; it is asked before every write. `stop` is set when the run is to end.
-    """
-
-    targets: Mapping[str, Target]
-    driver: Callable[[str], Driver]
-    kinds: Mapping[str, Kind[Any]]
-    primitives: Mapping[str, Primitive]
-    owner: str
-    places: Places
-    look: Callable[[frozenset[str]], Observation]
-    world: Callable[[Observation], World]
-    attempt: Callable[[Sequence[Change]], None]
-    check: Callable[[], None]
-    stop: threading.Event
-    progress: Callable[[str, Mapping[str, Any]], None]
 
 
 class Execution:
@@ -66,7 +42,6 @@ class Execution:
         self._leaving = {job.leaves for job in self._waiting.values()}
         self._unlooked = set(observation.things)  # not looked at since the start, or written since
         self._written: set[str] = set()
-        self._failed: set[Ref] = set()
         self._index()
 
     # -- the loop ----------------------------------------------------------------------------
@@ -86,14 +61,12 @@ class Execution:
                 self._pause(POLLS[min(polls, len(POLLS) - 1)], deadline)
                 polls += 1
                 self._look()
-            if time.monotonic() >= deadline and not self._under_way():
-                break
         self._end()
 
     def _pause(self, seconds: float, deadline: float) -> None:
         self.orders.stop.wait(max(0.0, min(seconds, deadline - time.monotonic())))
         for job in self._waiting.values():
-            self._written |= {job.change.target, *(thing.target for thing in self._awaited(job))}
+            self._written |= {job.change.target, *(thing.target for thing in self._standing.awaited(job))}
 
     def _end(self) -> None:
         """Wait a little for what is under way, then say of the rest that it waits."""
@@ -104,29 +77,14 @@ class Execution:
         for place in self._places.values():
             place.lane.end()
             for job in (*place.ready, *place.sent.values(), *(entry[1] for entry in place.later)):
-                self._conclude(job, Result.WAITING, *self._why_unsent(place))
+                self._conclude(job, Result.WAITING, *place.why_unsent(interrupted=self.orders.stop.is_set()))
         for job in self._waiting.values():
             self._blocked(job)
-
-    def _why_unsent(self, place: Place) -> tuple[str, str]:
-        if self.orders.stop.is_set():
-            return "Interrupted", "the run was ended; the next one goes on"
-        if place.broken:
-            return "CircuitOpen", f"{place.target.name} refused too often: {place.broken}"
-        return "DeadlinePassed", "there was no time left in this run; the next one goes on"
 
     # -- what is ready -----------------------------------------------------------------------
 
     def _index(self) -> None:
-        """What the last look says, by Ref and by use."""
-        world = self.orders.world(self.observation)
-        self._world = world
-        self._by_ref: dict[Ref, list[Observed]] = {}
-        for things in world.seen.values():
-            for thing in things:
-                self._by_ref.setdefault(thing.ref, []).append(thing)
-        self._uids = {(thing.target, thing.uid) for things in self._by_ref.values() for thing in things}
-        self._users = users_of(world.seen)
+        self._standing = Standing(self.orders.world(self.observation), self._leaving)
         self._stale = True
 
     def _ready_up(self) -> int:
@@ -134,9 +92,12 @@ class Execution:
         if not self._stale:
             return 0
         self._stale = False
-        guarded: set[Ref] = set()
-        pending = {job.change.ref for job in self._all_jobs() if job.change.want is not None}
-        found = [job for job in self._waiting.values() if self._is_ready(job, pending, guarded)]
+        placed = [job for place in self._places.values() for job in place.jobs()]
+        pending = {
+            job.change.ref for job in (*self._waiting.values(), *placed) if job.change.want is not None
+        }
+        busy = {job.change.ref.object for job in placed}
+        found = [job for job in self._waiting.values() if self._is_ready(job, pending, busy)]
         for job in found:
             del self._waiting[job.number]
         found = [job for job in found if not self._refused(job)]
@@ -151,61 +112,31 @@ class Execution:
         for job in found:
             self._place(job.change.target).ready.append(job)
 
-    def _is_ready(self, job: Job, pending: set[Ref], guarded: set[Ref]) -> bool:
-        change = job.change
-        if job.gone and (change.target, job.gone) in self._uids:
+    def _is_ready(self, job: Job, pending: set[Ref], busy: set[Ref]) -> bool:
+        change, standing = job.change, self._standing
+        if job.gone and (change.target, job.gone) in standing.uids:
             return False
-        if not all(self._stands(ref, job, pending) for ref in change.needs - {change.ref}):
+        needs = change.needs - {change.ref}
+        if needs & pending or not all(standing.ready(ref) for ref in needs) or standing.untold(change):
             return False
-        if self._untold(change):
-            return False
-        if job.successor and not self._ready(change.ref):
+        if job.successor and not standing.ready(change.ref):
             return False
         if change.action is not Action.DELETE:
             return True
-        return not self._used(change) and self._may_guard(change, guarded)
+        return not standing.used(change) and self._may_guard(change, busy)
 
-    def _stands(self, ref: Ref, job: Job, pending: set[Ref]) -> bool:
-        """Is the needed thing Ready in the real world, with nothing still to be done to it?"""
-        if ref in pending and ref != job.change.ref:
-            return False
-        return bool(self._ready(ref))
-
-    def _ready(self, ref: Ref) -> list[Observed]:
-        """The ready things of a Ref that stay: what this plan takes away is nothing to rely on."""
-        things = self._by_ref.get(ref, ())
-        return [
-            thing
-            for thing in things
-            if thing.state is State.READY and (thing.target, thing.uid) not in self._leaving
-        ]
-
-    def _untold(self, change: Change) -> list[str]:
-        """The late values of a wish that nothing tells (yet)."""
-        wish = self._resolved(change).want
-        return [f"{ref}#{name}" for ref, name in late_values(wish.spec)] if wish else []
-
-    def _used(self, change: Change) -> bool:
-        return change.have is not None and any(
-            user.uid != change.have.uid for user in self._users.get(change.have.uid, ())
-        )
-
-    def _may_guard(self, change: Change, guarded: set[Ref]) -> bool:
+    def _may_guard(self, change: Change, busy: set[Ref]) -> bool:
         """Deletes that a kind guards go one at a time an object, each after a fresh look."""
         primitive = self.orders.primitives.get(change.kind)
         if primitive is None or not primitive.holds_data:
             return True
         owner = change.ref.object
-        places = {thing.target for thing in self._world.seen.get(owner, ())} | {change.target}
-        if owner in guarded or places & self._unlooked or self._busy(owner):
+        places = {thing.target for thing in self._standing.world.seen.get(owner, ())} | {change.target}
+        if owner in busy or places & self._unlooked:
             self._written |= places & self._unlooked
             return False
-        guarded.add(owner)
+        busy.add(owner)
         return True
-
-    def _busy(self, owner: Ref) -> bool:
-        jobs = [job for place in self._places.values() for job in place.jobs()]
-        return any(job.change.ref.object == owner for job in jobs)
 
     def _refused(self, job: Job) -> bool:
         """The kind's own gate, asked again just before the write."""
@@ -213,7 +144,7 @@ class Execution:
         kind = self.orders.kinds.get(change.ref.kind)
         if kind is None or change.action is not Action.DELETE or (change.have and change.have.partial):
             return False
-        hold = kind.hold_removal(change, self._world)
+        hold = kind.hold_removal(change, self._standing.world)
         if hold is not None:
             self._conclude(job, Result.HELD, hold.reason, hold.message)
         return hold is not None
@@ -242,7 +173,7 @@ class Execution:
         return sent
 
     def _work(self, job: Job, place: Place) -> Callable[[Any], None]:
-        change = self._resolved(job.change)
+        change = self._standing.resolved(job.change)
         hand = place.driver.serving(change.kind)
         if change.release:
             return lambda client: hand.release(client, change)
@@ -250,16 +181,6 @@ class Execution:
             return lambda client: hand.delete(client, change)
         mark = mark_for(self.orders.owner, change.want)
         return lambda client: hand.apply(client, change, mark)
-
-    def _resolved(self, change: Change) -> Change:
-        """The change with its late values filled in from what stands now."""
-        if change.want is None or not change.want.needs:
-            return change
-        return replace(change, want=replace(change.want, spec=resolve(change.want.spec, self._attribute)))
-
-    def _attribute(self, ref: Ref, name: str) -> Any:
-        ready = self._ready(ref)
-        return ready[0].attributes.get(name) if ready else None
 
     def _take(self, seconds: float) -> int:
         answer = next_answer(self._answers, seconds)
@@ -307,29 +228,15 @@ class Execution:
         return len(late)
 
     def _conclude(self, job: Job, result: Result, reason: str, message: str = "", who: str = "") -> None:
-        if result is not Result.APPLIED:
-            self._failed.add(job.change.ref)
         self.outcomes.append(Outcome(job.parent, result, reason, message, who))
         self.orders.progress("written", {"done": len(self.outcomes), "of": self._total})
 
     def _blocked(self, job: Job) -> None:
         """Why a job never became ready: the Refs that it waits for."""
-        change = job.change
-        needs = sorted(ref for ref in change.needs - {change.ref} if not self._stands(ref, job, set()))
-        blind = [ref for ref in needs if self._is_blind(ref)]
-        users = [user.ref for user in self._users.get(change.have.uid, ())] if change.have else []
-        untold = self._untold(change) if not needs else []
-        reason = "BlindDependency" if blind else "InUse" if users and not needs else "Dependency"
-        reason = "AttributeUnknown" if untold else reason
-        blockers = tuple(blind or needs or sorted(users))
-        names = ", ".join(untold[:3] or [str(ref) for ref in blockers[:3]]) or "its successor"
-        if job.gone and not blockers:
-            reason, names = "Deleting", "the one before to be gone"
-        outcome = Outcome(job.parent, Result.WAITING, reason, f"waits for {names}", blocked_by=blockers)
+        needs = [ref for ref in sorted(job.change.needs - {job.change.ref}) if not self._standing.ready(ref)]
+        reason, message, blockers = self._standing.why_blocked(job, needs, anywhere=self.observation.blind)
+        outcome = Outcome(job.parent, Result.WAITING, reason, message, blocked_by=blockers)
         self.outcomes.append(outcome)
-
-    def _is_blind(self, ref: Ref) -> bool:
-        return ref not in self._by_ref and bool(self.observation.blind)
 
     # -- looking again -----------------------------------------------------------------------
 
@@ -354,30 +261,22 @@ class Execution:
     def _building(self) -> bool:
         """Does a waiting job wait for something that is on its way, and not slow?"""
         slow = {name for name, primitive in self.orders.primitives.items() if primitive.slow}
-        things = (thing for job in self._waiting.values() for thing in self._awaited(job))
+        things = (thing for job in self._waiting.values() for thing in self._standing.awaited(job))
         return any(thing.state.moving and thing.kind not in slow for thing in things)
 
-    def _awaited(self, job: Job) -> list[Observed]:
-        """What a job may wait for: what it needs, its own kin, and the users of what it takes away."""
-        change = job.change
-        things = [thing for ref in (*change.needs, change.ref) for thing in self._by_ref.get(ref, ())]
-        return [*things, *(self._users.get(job.leaves[1], ()) if job.leaves else ())]
-
     # -- small questions ---------------------------------------------------------------------
-
-    def _all_jobs(self) -> list[Job]:
-        placed = [job for place in self._places.values() for job in place.jobs()]
-        return [*self._waiting.values(), *placed]
 
     def _under_way(self) -> bool:
         return any(place.sent for place in self._places.values())
 
     def _later(self) -> bool:
-        return any((place.later or place.ready) and not place.broken for place in self._places.values())
+        now = time.monotonic()
+        return any((place.later or place.ready) and not place.closed(now) for place in self._places.values())
 
     def _next_event(self) -> float:
-        moments = [moment for place in self._places.values() for moment in place.moments()]
-        return min(moments, default=time.monotonic())
+        now = time.monotonic()
+        moments = [moment for place in self._places.values() for moment in place.moments(now)]
+        return min(moments, default=now)
 
 
 def execute(

@@ -47,10 +47,26 @@ class Place:
         """Seconds that one write may take before its thread is left behind."""
         return max(self.target.timeout, self.driver.write_seconds)
 
+    def closed(self, now: float) -> bool:
+        """Will nothing more be started here in this run?"""
+        return bool(self.broken) or now >= self.deadline or self.lost >= self.target.concurrency
+
+    def why_unsent(self, *, interrupted: bool) -> tuple[str, str]:
+        """The reason and the message for what was not started here."""
+        if interrupted:
+            return "Interrupted", "the run was ended; the next one goes on"
+        if self.broken:
+            return "CircuitOpen", f"{self.target.name} refused too often: {self.broken}"
+        return "DeadlinePassed", "there was no time left in this run; the next one goes on"
+
+    @property
+    def full(self) -> bool:
+        """Is every thread at work, or lost?"""
+        return len(self.sent) + self.lost >= self.target.concurrency
+
     def next_job(self, now: float) -> Job | None:
         """The next job that may start now, or None."""
-        full = len(self.sent) + self.lost >= self.target.concurrency
-        if full or self.broken or now < self.next_slot or now >= self.deadline:
+        if self.full or self.closed(now) or now < self.next_slot:
             return None
         job = self.ready.popleft() if self.ready else self._due(now)
         if job is not None and self.target.rate:
@@ -88,10 +104,10 @@ class Place:
     def jobs(self) -> list[Job]:
         return [*self.ready, *self.sent.values(), *(entry[1] for entry in self.later)]
 
-    def moments(self) -> list[float]:
+    def moments(self, now: float) -> list[float]:
         """When something happens by itself: a time-out, a retry, a free slot."""
         limits = [self.limits[number] for number in self.sent]
-        if self.broken:
+        if self.full or self.closed(now):
             return limits
         retries = [entry[0] for entry in self.later]
         slot = [self.next_slot] if self.ready and self.next_slot and not self.sent else []

@@ -1,11 +1,12 @@
-"""Pages of docs/ as programs: every ```console block is run, and what it prints must be what the page shows.
+"""Pages of docs/ as programs: every ```console block is run, and must print what the page shows.
 
-In a block, `$ ` begins a command, `> ` goes on with it, and all else is what it prints (stdout and stderr). `…`
-stands for anything within a line; alone on a line, for any lines. A command that does not end with 0 is
+In a block, `$ ` begins a command, `> ` goes on with it, and all else is what it prints (stdout and stderr).
+`…` stands for anything within a line; alone on a line, for any lines. A command that does not end with 0 is
 followed by `$ echo $?`. One page is one session: what `cd` and `name=value` did holds for the next block.
 
 Two comments steer a page. `<!-- setup` … `-->` has commands that run first, silently: the state that
-the page begins with (functions for it: `setup.sh`). `<!-- hide: TEXT -->` leaves out printed lines that begin with TEXT.
+the page begins with (functions for it: `setup.sh`). `<!-- hide: TEXT -->` leaves out printed lines that
+begin with TEXT.
 """
 
 from __future__ import annotations

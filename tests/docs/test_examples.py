@@ -31,6 +31,15 @@ kind: UserGroup
 metadata:
   name: cms
 spec: {}
+---
+apiVersion: reconciler/v1
+kind: Notice
+metadata:
+  name: stays
+  group: cms
+spec:
+  target: recas.rehearsal
+  text: So that the repository is never empty.
 """,
 }
 

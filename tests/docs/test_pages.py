@@ -26,7 +26,8 @@ def test_a_wrong_page_is_found(tmp_path: Path) -> None:
 
 
 def test_a_session_goes_on_from_block_to_block(tmp_path: Path) -> None:
-    page = "<!-- setup\nmkdir there\n-->\n```console\n$ cd there; name=x\n```\n```console\n$ echo $name ${PWD##*/}\n```\n"
+    blocks = ("cd there; name=x", "echo $name ${PWD##*/}")
+    page = "<!-- setup\nmkdir there\n-->\n" + "".join(f"```console\n$ {text}\n```\n" for text in blocks)
     assert [printed.lines for printed in run(page, tmp_path)] == [[], ["x there"]]
 
 

@@ -1,4 +1,4 @@
-"""Every ```yaml block that people may copy is valid: objects by their schema and kind, settings, the rest as YAML."""
+"""Every ```yaml block that people may copy is valid: objects by schema and kind; settings; else as YAML."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def _problems(value: Any) -> Iterator[str]:
     yield from (message for _path, message, _hint in kind.check(declared))
 
 
-@pytest.mark.parametrize("text", blocks())
+@pytest.mark.parametrize("text", list(blocks()))
 def test_a_block_is_valid(text: str) -> None:
     assert problems(text) == []
 

@@ -27,8 +27,9 @@ from reconciler.model import (
     Target,
     mark_for,
 )
-from reconciler.stages.execute import Orders, execute
+from reconciler.stages.execute import execute
 from reconciler.stages.observe import Observation
+from reconciler.stages.orders import Orders
 
 OBJECT = Ref("Deployment", "cms", "web")
 

@@ -143,16 +143,19 @@ def seen(client: Reader, name: str, told: Told, mark: Mark, state: State) -> Obs
 
 
 def mark_of(told: Told) -> Mark:
+    """The mark, as `as_json` wrote it."""
     ref = Ref.parse(told["ref"])
     return Mark(told["owner"], told["id"], ref, told["specHash"], told["lock"], told["keep"])
 
 
 def as_json(mark: Mark) -> Told:
+    """All of the mark: a file has room for it."""
     told = {"owner": mark.owner, "id": mark.id, "ref": str(mark.ref), "specHash": mark.spec_hash}
     return {**told, "lock": mark.lock, "keep": mark.keep}
 
 
 def file_of(ref: Ref) -> str:
+    """Where a notice stands. Groups and names have no dots."""
     return f"{ref.group}.{ref.name}.json"
 
 
