@@ -113,7 +113,7 @@ class Sample:
 
     def apply(self, point: int = 0) -> Ended:
         """One apply, killed just before its so-many-th write (0: not at all)."""
-        return in_child(lambda: self._apply(), point)
+        return in_child(self._apply, point)
 
     def _apply(self) -> dict[str, Any]:
         for name in ("cache", "data", "state"):

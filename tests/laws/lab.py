@@ -214,4 +214,4 @@ def at(day: str) -> datetime:
 
 def _memory() -> str | None:
     """A folder in memory where there is one: the laws are about order, not about disks."""
-    return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108  made by mkdtemp, private
+    return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
