@@ -11,7 +11,7 @@ BIN := .venv/bin
 WORKERS ?= auto
 TESTS ?= tests
 
-.PHONY: help demo demo-clean test check format lint types floors fresh bench schemas docs wheel lock clean run-environment dev-environment
+.PHONY: help demo demo-clean test kill-all check format lint types floors fresh bench schemas docs wheel lock clean run-environment dev-environment
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -28,6 +28,9 @@ demo-clean: ## remove everything that the demo made
 
 test: dev-environment ## the whole suite (TESTS=tests/unit for a part, WORKERS=4 for more processes)
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(TESTS)
+
+kill-all: dev-environment ## SIGKILL at every write of both applies (half an hour)
+	@KILL_STRIDE=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal tests/kill
 
 check: format lint types floors fresh ## all that is checked without running the suite (-k: go on after a failure)
 

@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import socket
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 Identity = tuple[int, int]
 
+_GRACE_TRIES: Final = 15
+_GRACE_PAUSE: Final = 0.1
 _WAIT: Final = "wait for it, or end that process: the lock is freed when it ends"
 
 
@@ -169,8 +172,7 @@ class SessionLease(_Base):
         self._connection = connection
         self._released = False
         key = lock_key(owner)
-        (taken,) = connection.execute("SELECT pg_try_advisory_lock(%s)", [key]).fetchone() or (False,)
-        if not taken:
+        if not _taken(connection, key):
             said = _session_described(connection, key)
             connection.close()
             raise Locked(f"another run of owner '{owner}' holds the lock{said}", hint=_WAIT)
@@ -196,6 +198,16 @@ class SessionLease(_Base):
         """End the session, and with it the lock. Ended already is success."""
         self._released = True
         self._connection.close()
+
+
+def _taken(connection: psycopg.Connection[tuple[object, ...]], key: int) -> bool:
+    """Take the lock. A session that has just ended holds it for a moment longer: that much is waited."""
+    for _ in range(_GRACE_TRIES):
+        row = connection.execute("SELECT pg_try_advisory_lock(%s)", [key]).fetchone()
+        if row and row[0]:
+            return True
+        time.sleep(_GRACE_PAUSE)
+    return False
 
 
 def lock_key(owner: str) -> int:

@@ -128,7 +128,9 @@ class Sample:
 
     def world(self) -> dict[str, str]:
         """All that users of the sites can see, and all that we left beside it; without times and ids."""
-        found = dict(self._files())
+        found: dict[str, str] = {}
+        for path, content in self._files():  # several versions of one thing fall together: all count
+            found[path] = f"{found[path]} {content}" if path in found else content
         for world in sorted(self.data.rglob("*.sqlite")):
             found[world.name] = _simulated(world)
         return found
@@ -148,16 +150,17 @@ class Sample:
 
 
 def _stable(path: Path) -> Path:
-    """The path without the numbers that count versions, and without random names."""
-    pieces = [_stable_piece(piece) for piece in path.parts]
+    """The path without the numbers that count versions and contents."""
+    pieces = list(path.parts)
+    for index, piece in enumerate(pieces):
+        after_label = index > 0 and pieces[index - 1].startswith("rc1.")
+        pieces[index] = "version" if after_label and piece.isdecimal() else _stable_piece(piece)
     return Path(*pieces)
 
 
 def _stable_piece(piece: str) -> str:
-    if piece.startswith("rc1.") and "~" in piece:
-        head, _, ref = piece.partition("~")
-        words = head.split(".")
-        return ".".join([*words[:3], words[4]]) + "~" + ref
+    if piece.startswith("rc1.") and "!" in piece:
+        return piece.partition("!")[0] + "!version"
     words = piece.split(".")
     return f"content {words[0]}" if len(words) == 3 and len(words[0]) == 64 else piece
 
@@ -272,7 +275,7 @@ class Statements:
         self.inside = False
 
     def take(self, statement: str) -> None:
-        word = statement.lstrip().split(maxsplit=1)[0].upper().rstrip(";")
+        word = statement.lstrip().partition(" ")[0].strip().upper().rstrip(";")
         if word == "COMMIT" or (word in STATEMENTS and not self.inside):
             self.count.one_more()
         self.inside = word == "BEGIN" or (self.inside and word not in ("COMMIT", "ROLLBACK"))

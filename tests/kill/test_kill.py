@@ -1,7 +1,8 @@
 """SIGKILL at every write of an apply of the sample repository: the same world, and a quiet second run.
 
-Two applies are killed: the first one, and one that changes, heals and removes. Each at every write (or
-at every so-many-th: KILL_STRIDE), once with the store kept and once with it deleted.
+Two applies are killed: the first one, at every write, and one that changes, heals and removes, at every
+sixth unless `make kill-all` says so. Each once with the store kept and once with it deleted.
+KILL_STRIDE=n takes every n-th of both.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from tests.kill.sample import Sample, preload
 
 EMPTY = Plan("", ()).digest
 STRIDE = int(os.environ.get("KILL_STRIDE", "1"))
+STRIDE_OF_CHANGES = int(os.environ.get("KILL_STRIDE", "6"))
 PARTS = 8  # so that processes can share the work
 
 
@@ -60,23 +62,23 @@ def changed(begun: Sample) -> Sample:
 @pytest.mark.parametrize("part", range(PARTS))
 @pytest.mark.parametrize("store", ["kept", "deleted"])
 def test_killed_first_apply(begun: Sample, store: str, part: int) -> None:
-    _every_point(begun, store, part)
+    _every_point(begun, store, part, STRIDE)
 
 
 @pytest.mark.parametrize("part", range(PARTS))
 @pytest.mark.parametrize("store", ["kept", "deleted"])
 def test_killed_apply_of_changes(changed: Sample, store: str, part: int) -> None:
-    _every_point(changed, store, part)
+    _every_point(changed, store, part, STRIDE_OF_CHANGES)
 
 
-def _every_point(sample: Sample, store: str, part: int) -> None:
+def _every_point(sample: Sample, store: str, part: int, stride: int) -> None:
     whole = sample.copy()
     ended = whole.apply()
     wanted = whole.world()
     whole.remove()
     assert ended.code == 0, ended
     assert ended.writes > 100
-    for point in range(1 + part * STRIDE, ended.writes + 1, PARTS * STRIDE):
+    for point in range(1 + part * stride, ended.writes + 1, PARTS * stride):
         _one_point(sample, point, store, wanted)
 
 
