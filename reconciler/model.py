@@ -6,7 +6,6 @@ wanted, what is seen, what is planned, stored and sent to another machine are on
 
 from __future__ import annotations
 
-import base64
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -83,10 +82,19 @@ class Ref(NamedTuple):
         return Ref(self.kind, self.group, self.name, f"{node}{middle}.{primitive}")
 
 
+_LETTERS: Final = "abcdefghijklmnopqrstuvwxyz234567"
+_PAIRS: Final = [first + second for first in _LETTERS for second in _LETTERS]
+
+
 @lru_cache(maxsize=65536)
 def mark_id(ref: Ref) -> str:
-    """20 base32 characters of sha256(Ref): what a mark says where there is no room for the Ref."""
-    return base64.b32encode(hashlib.sha256(str(ref).encode()).digest())[:20].decode().lower()
+    """20 base32 characters of sha256(Ref): what a mark says where there is no room for the Ref.
+
+    RFC 4648 base32 in small letters, two at a time: the standard library's is ten times slower, and
+    every object of a repository has a mark.
+    """
+    bits = int.from_bytes(hashlib.sha256(str(ref).encode()).digest()[:13]) >> 4  # the first 100 of 256
+    return "".join([_PAIRS[bits >> shift & 1023] for shift in range(90, -1, -10)])
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from reconciler import registry
-from reconciler.line.reading import read
+from reconciler.line.reading import read, unmarkable
 from reconciler.line.session import Request, Session, open_session
 from reconciler.line.wish import wish_of
 from reconciler.model import Condition, Declared, Json, Ref
@@ -52,5 +52,5 @@ def outputs(request: Request, ref: Ref) -> Mapping[str, Json]:
     declared = wish.declared.get(ref)
     if declared is None:
         return {}
-    things = read(session, wish).by_object(wish.renamed).get(ref, ())
+    things = read(session, wish).by_object(wish.renamed, unmarkable(wish)).get(ref, ())
     return registry.kinds()[ref.kind].outputs(declared, things)

@@ -98,7 +98,7 @@ def apply(request: Request) -> Applied:
 def _consent(session: Session, view: View) -> Consent:
     """What `--approve` and `--plan` allow. Remembered for 24 hours, bound to the changes."""
     request = session.request
-    present = frozenset((str(thing.ref), thing.target) for thing in view.observation.all())
+    present = {(str(thing.ref), thing.target): thing.spec for thing in view.observation.all()}
     said = consent(view.plan, request.approve, request.plan_file, present)
     if said.approved:
         session.store.approve(said.approved, session.now, getuser())
@@ -142,16 +142,28 @@ def _startable(
     skipped = [change for change in found if not session.request.retry and _backs_off(session, change)]
     names = {change.digest for change in skipped}
     outcomes = [Outcome(change, Result.FAILED, BACKING_OFF) for change in skipped]
-    return [change for change in found if change.digest not in names], outcomes
+    wanted = [change for change in found if change.digest not in names]
+    return sorted(wanted, key=lambda change: _failed_before(session, change)), outcomes
+
+
+def _failed_before(session: Session, change: Change) -> bool:
+    """Did just this change fail in the last run? Then it comes last: failing ones never starve the others."""
+    tried = session.history.tries.get(change.ref.object)
+    known = session.history.conditions.get(change.ref.object)
+    return (
+        known is not None
+        and known.word is Word.FAILED
+        and tried is not None
+        and tried.digest == change.digest
+    )
 
 
 def _backs_off(session: Session, change: Change) -> bool:
     """Did just this change fail lately, and is its next try still to come?"""
-    tried = session.history.tries.get(change.ref.object)
     known = session.history.conditions.get(change.ref.object)
-    if tried is None or known is None or known.next_try is None or tried.digest != change.digest:
+    if known is None or known.next_try is None or session.now >= known.next_try:
         return False
-    return known.word is Word.FAILED and session.now < known.next_try
+    return _failed_before(session, change)
 
 
 def _settled(done: Iterable[Outcome]) -> set[str]:

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from reconciler.errors import Stale, UsageError
-from reconciler.model import Change, Plan
+from reconciler.model import NOTHING, Change, Plan, Spec
 from reconciler.stages.case import NEVER_APPROVED
 
+Present = Mapping[Any, Spec]  # (Ref as text, target) → the spec of what stands there
 SHORTEST = 8  # hex digits of a digest that a person may type
 
 
@@ -32,7 +33,7 @@ def consent(
     plan: Plan,
     approve: Iterable[str],
     plan_file: Mapping[str, Any] | None,
-    present: frozenset[tuple[str, str]] = frozenset(),
+    present: Present = NOTHING,
 ) -> Consent:
     """What this run may do. Raises Stale when what was seen is not what would be done now."""
     approve = tuple(approve)
@@ -76,7 +77,7 @@ def _refuse_final(changes: Iterable[Change]) -> None:
 
 
 def _from_file(
-    plan: Plan, plan_file: Mapping[str, Any], approve: tuple[str, ...], present: frozenset[tuple[str, str]]
+    plan: Plan, plan_file: Mapping[str, Any], approve: tuple[str, ...], present: Present
 ) -> Consent:
     if plan_file.get("schemaVersion") != 1 or "changes" not in plan_file:
         raise UsageError(
@@ -95,12 +96,34 @@ def _from_file(
         names = ", ".join(stale[:5]) + (f" and {len(stale) - 5} more" if len(stale) > 5 else "")
         raise Stale(f"the plan is stale: not what would be done now: {names}", hint="plan again")
     approved = frozenset(digest for said in approve for digest in _approved(plan, said)) & shown.keys()
-    return Consent(frozenset(approved), frozenset(shown))
+    replaced = {(entry["ref"], entry["target"]) for entry in shown.values() if entry["action"] == "replace"}
+    halves = {
+        change.digest
+        for change in plan.changes
+        if change.reason == "Superseded" and (str(change.ref), change.target) in replaced
+    }
+    return Consent(frozenset(approved), frozenset(shown) | halves)
 
 
-def in_effect(entry: Mapping[str, Any], plan: Plan, present: frozenset[tuple[str, str]]) -> bool:
-    """Has what a shown change would do been done already (or is it under way)?"""
+def in_effect(entry: Mapping[str, Any], plan: Plan, present: Present) -> bool:
+    """Has what a shown change would do been done already, or is it under way?
+
+    Under way is a replace of which only the old thing is still to go.
+    """
     key = (entry["ref"], entry["target"])
-    if any((str(change.ref), change.target) == key for change in plan.changes):
-        return False
-    return (key not in present) if entry["action"] == "delete" else (key in present)
+    left = [change for change in plan.changes if (str(change.ref), change.target) == key]
+    if left:
+        return entry["action"] == "replace" and all(change.reason == "Superseded" for change in left)
+    if entry["action"] == "delete":
+        return key not in present
+    return key in present and all(_holds(field, present[key]) for field in entry.get("fields", ()))
+
+
+def _holds(field: Mapping[str, Any], spec: Spec) -> bool:
+    """Does the thing have what this field wants? What is not a part of the spec can't be told."""
+    value: Any = spec
+    for piece in field["path"].split("."):
+        if not isinstance(value, Mapping) or piece not in value:
+            return "want" not in field or field["path"].partition(".")[0] not in spec
+        value = value[piece]
+    return bool(value == field.get("want"))

@@ -16,7 +16,7 @@ from reconciler.model import (
     Ref,
     Target,
 )
-from reconciler.stages.observe import Observation, Reading, cadence_of, limit_for, observe
+from reconciler.stages.observe import Observation, Reading, cadence_of, limit_for, observe, probe_for
 from reconciler.units import duration
 
 DEEP_SECONDS = 30.0
@@ -51,8 +51,9 @@ def _reading(
         for name in registry.primitives()
         if driver.hand(name) is not None
     }
-    limit = limit_for(target, session.history.durations.get(target.name))
-    return Reading(target, driver, asks, limit, probe=first and session.history.was_blind(target.name))
+    learnt = session.history.durations.get(target.name)
+    probe = probe_for(learnt) if first and session.history.was_blind(target.name) else 0.0
+    return Reading(target, driver, asks, limit_for(target, learnt), probe)
 
 
 def _natural(wanted: Wish) -> dict[str, frozenset[str]]:

@@ -9,7 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from reconciler.kind import Primitive
-from reconciler.model import Change, Hold, Ref, State
+from reconciler.model import Action, Change, Hold, Ref, State
 from reconciler.stages.case import Case, counts
 
 Bucket = tuple[str, ...]
@@ -29,7 +29,11 @@ def budgets(changes: Sequence[Change], case: Case) -> list[Change]:
         return list(changes)
     owned = _owned(case)
     going = _going(removals, case)
-    holds = {bucket: _budget_hold(bucket, refs, owned[bucket], case) for bucket, refs in going.items()}
+    emptied = _emptied(_going((change for change in removals if _ends(change)), case), owned)
+    holds = {
+        bucket: emptied.get(bucket) or _budget_hold(bucket, refs, owned[bucket], case)
+        for bucket, refs in going.items()
+    }
     return [_over_budget(change, holds, case) for change in changes]
 
 
@@ -60,13 +64,27 @@ def _going(removals: Iterable[Change], case: Case) -> dict[Bucket, set[Ref]]:
     return going
 
 
+def _ends(change: Change) -> bool:
+    """Is nothing to stand in its place? A replace and a move empty no group."""
+    return change.action is Action.DELETE and change.reason != "Moved"
+
+
+def _emptied(ending: Mapping[Bucket, set[Ref]], owned: Mapping[Bucket, set[Ref]]) -> dict[Bucket, Hold]:
+    """The groups of two or more of which nothing would be left."""
+    holds = {}
+    for bucket, going in ending.items():
+        known = owned.get(bucket, set())
+        if bucket[:1] == ("",) and len(known) >= 2 and going >= known:
+            name = _bucket_name(bucket)
+            message = f"this would remove all {len(known)} things of {name}"
+            holds[bucket] = Hold("GroupEmptied", message, f"GroupEmptied {name}")
+    return holds
+
+
 def _budget_hold(bucket: Bucket, going: set[Ref], owned: set[Ref], case: Case) -> Hold | None:
     name = _bucket_name(bucket)
     if _is_blind(bucket, case):
         return Hold("BlindBucket", f"a target of {name} was not read, so removals there wait")
-    if bucket[:1] == ("",) and len(owned) >= 2 and going >= owned:
-        message = f"this would remove all {len(owned)} things of {name}"
-        return Hold("GroupEmptied", message, f"GroupEmptied {name}")
     earlier = _earlier(bucket, case)
     limit = case.settings.guards.removal if bucket else case.settings.guards.run
     if limit.allows(len(going) + earlier, len(owned) + earlier):

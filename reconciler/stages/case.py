@@ -20,9 +20,6 @@ NEVER_APPROVED = frozenset({"Locked", "InUse", "LastCopy", "BlindBucket", "Provi
 FIGHT = 3
 
 
-TIMED = frozenset({"Expired"})
-
-
 @dataclass(frozen=True, slots=True)
 class Case:
     """What the gates look at besides the change itself.
@@ -42,6 +39,7 @@ class Case:
     rewound: str = ""
     clock: str = ""
     leaving: frozenset[str] = frozenset()  # providers that went from git without a drain
+    timed: frozenset[Ref] = frozenset()  # objects that only the time has taken out
     removals: Sequence[tuple[str, str, str]] = ()
     approved: Callable[[str], bool] = lambda _digest: False
     healed: Mapping[str, int] = field(default_factory=dict)  # digest → how often in the last 24 hours
@@ -57,6 +55,11 @@ class Case:
 def removes(change: Change) -> bool:
     """Does something go away: a delete, or a replace of it?"""
     return change.action in (Action.DELETE, Action.REPLACE)
+
+
+def lets_go(change: Change) -> bool:
+    """Does something go away, or stop being ours (onRemove: keep)?"""
+    return change.release or removes(change)
 
 
 def counts(change: Change, primitives: Mapping[str, Primitive]) -> bool:

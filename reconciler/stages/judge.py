@@ -18,9 +18,9 @@ from reconciler.stages.case import (
     FIGHT,
     FREE,
     NEVER_APPROVED,
-    TIMED,
     Case,
     is_partial,
+    lets_go,
     removes,
 )
 
@@ -55,7 +55,7 @@ def _released(change: Change, case: Case) -> Change:
 
 
 def _invalid(change: Change, case: Case) -> Hold | None:
-    if not removes(change) or change.reason in FREE:
+    if not lets_go(change) or change.reason in FREE:
         return None
     if case.empty:
         return Hold("RepositoryEmpty", "the repository declares nothing any more", "RepositoryEmpty")
@@ -67,14 +67,14 @@ def _rewound(_change: Change, case: Case) -> Hold | None:
 
 
 def _clock(change: Change, case: Case) -> Hold | None:
-    if case.clock and change.reason in TIMED:
+    if case.clock and lets_go(change) and change.ref.object in case.timed:
         return Hold("ClockSuspect", case.clock, "ClockSuspect")
     return None
 
 
 def _leaving(change: Change, case: Case) -> Hold | None:
     site = case.site(change.target)
-    if site in case.leaving and removes(change):
+    if site in case.leaving and lets_go(change):
         message = (
             f"provider {site} went from git while things of ours are there; set its status to removed first"
         )
@@ -83,18 +83,28 @@ def _leaving(change: Change, case: Case) -> Hold | None:
 
 
 def _locked(change: Change, case: Case) -> Hold | None:
-    if not removes(change) or change.reason in FREE or is_partial(change):
+    if change.reason in FREE or is_partial(change):
         return None
-    if change.have is None or change.have.mark is None:
+    marks = [thing.mark for thing in _given_up(change, case) if thing.mark is not None]
+    if not marks:
         return None
     wish = change.want.metadata.locked if change.want else False
-    known = change.have.mark.lock if change.have.mark.ref else case.lock_known(change.have.mark.id)
+    locks = [mark.lock if mark.ref else case.lock_known(mark.id) for mark in marks]
+    known = True in locks or (None if None in locks else False)
     if known is None:
         message = "its mark has no room for the lock, and there is no record that it was not locked"
         return Hold("LockUnknown", message, f"LockUnknown {change.ref.object}")
     if known or wish:
         return Hold("Locked", "it is locked: take `locked` out in one commit, remove it in the next")
     return None
+
+
+def _given_up(change: Change, case: Case) -> Sequence[Observed]:
+    """The things that this change takes away; of a move the first half is no less than the second."""
+    if change.action is Action.CREATE and change.reason == "Moved":
+        seen = case.world.seen.get(change.ref.object, ())
+        return [thing for thing in seen if thing.ref == change.ref and thing.target != change.target]
+    return [change.have] if removes(change) and change.have else []
 
 
 def _duplicate(change: Change, case: Case) -> Hold | None:
@@ -105,9 +115,12 @@ def _duplicate(change: Change, case: Case) -> Hold | None:
 
 
 def _in_use(change: Change, case: Case) -> Hold | None:
-    """Users in the real world go first; one that is not going and not changing keeps its thing."""
+    """Users in the real world go first; one that is not going and not changing keeps its thing.
+
+    What is superseded is never held: it waits until its users have moved on.
+    """
     goes_first = change.action is Action.DELETE or change.order == "delete-first"
-    if not goes_first or change.have is None:
+    if not goes_first or change.have is None or change.reason == "Superseded":
         return None
     users = case.users.get(change.have.uid, ())
     staying = [user for user in users if user.uid not in case.planned and user.state is not State.DELETING]
@@ -127,6 +140,8 @@ def _fought(change: Change, case: Case) -> Hold | None:
 
 
 def _frozen(change: Change, case: Case) -> Hold | None:
+    if change.reason == "Superseded":  # half of a replace that was let through
+        return None
     site, group = case.site(change.target), change.ref.group
     for freeze in case.settings.freezes:
         elsewhere = bool(freeze.providers) and site not in freeze.providers
@@ -180,9 +195,6 @@ def _kind_hold(change: Change, case: Case, world: World) -> Hold | None:
         return None
     found = kind.hold_removal(change, world)
     return Hold(found.reason, found.message) if found else None
-
-
-# -- removal budgets -------------------------------------------------------------------------
 
 
 # -- cycles ----------------------------------------------------------------------------------

@@ -23,6 +23,7 @@ from reconciler.model import Json, Observed, Ref, Target
 Due = Callable[[Observed], bool]
 FACTS = "facts"
 PROBE_SECONDS = 1.0
+LEAST_PROBE = 0.3
 LEAST_SECONDS = 5.0
 
 
@@ -78,13 +79,16 @@ class Observation:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """How one target is to be read: what to ask per primitive kind, how long, and with a probe first."""
+    """How one target is to be read: what to ask per primitive kind, and for how long.
+
+    `probe` is the time for the first answer of a target that was blind the last time (0: no probe).
+    """
 
     target: Target
     driver: Driver
     asks: Mapping[str, Ask]
     limit: float
-    probe: bool = False
+    probe: float = 0.0
 
 
 def limit_for(target: Target, learnt: float | None) -> float:
@@ -92,6 +96,11 @@ def limit_for(target: Target, learnt: float | None) -> float:
     if learnt is None:
         return target.timeout
     return min(target.timeout, max(LEAST_SECONDS, 3 * learnt))
+
+
+def probe_for(learnt: float | None) -> float:
+    """How many seconds a target that was blind gets for a first answer: 1 s, or 3 × what it once took."""
+    return PROBE_SECONDS if learnt is None else min(PROBE_SECONDS, max(LEAST_PROBE, 3 * learnt))
 
 
 def observe(
@@ -147,7 +156,7 @@ def _gather(waiting: dict[str, Reading], answers: SimpleQueue[Answer], started: 
 def _limit(reading: Reading, gathered: _Gathered) -> float:
     name = reading.target.name
     unproven = reading.probe and name not in gathered.facts and name not in gathered.lists
-    return min(reading.limit, PROBE_SECONDS) if unproven else reading.limit
+    return min(reading.limit, reading.probe) if unproven else reading.limit
 
 
 def _give_up(waiting: dict[str, Reading], gathered: _Gathered, elapsed: float) -> None:

@@ -337,3 +337,14 @@ def test_a30_a_rollback_is_held_until_approved() -> None:
         assert lab.apply(approve=(applied.plan.digest,)).exit_code is ExitCode.CONVERGED
         assert standing(lab) == {"SoftwareUpload/a/u", "SoftwareUpload/a/v"}
         assert lab.apply().plan.digest == EMPTY
+
+
+def test_a21_what_nobody_wants_any_more_is_not_in_effect() -> None:
+    """The plan showed a change; git has since gone back on it; nothing differs, yet it was not done."""
+    with Lab(uploads("u")) as lab:
+        lab.apply()
+        lab.commit({"software/u.yaml": upload("u", keepPrevious=3)})
+        seen = json.loads(json.dumps(plan_json(lab.plan().plan, {}), default=dict))
+        lab.commit({"software/u.yaml": upload("u")})
+        with pytest.raises(Stale):
+            lab.apply(plan_file=seen)
