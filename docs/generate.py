@@ -167,7 +167,10 @@ def exit_codes_page() -> str:
     order = ", ".join(str(code.value) for code in precedence())
     return (
         "# Exit codes\n\nUnknown codes are failures.\n\n| code | meaning |\n|---|---|\n"
-        f"{rows}\n\nWhen several apply, the first of {order} wins; 8 and 64 end before any work."
+        f"{rows}\n\nWhen several apply, the first of {order} wins; 8 and 64 end before any work.\n\n"
+        "`apply --approve` and `apply --plan` are about the changes that were named: what else is pending or"
+        " held is left for another run and does not count. `--only` and `--target` limit the code in the same"
+        " way."
     )
 
 

@@ -194,6 +194,7 @@ class Resource:
     facts: Mapping[str, Any] = NOTHING
 
 
+BACKING_OFF: Final = "BackingOff"  # the reason of what failed lately and is left alone until its next try
 PARTIAL: Final = "Partial"  # the reason of things that an interrupted run left
 
 

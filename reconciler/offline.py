@@ -26,6 +26,7 @@ from reconciler.stages.expand import expand
 from reconciler.stages.load import load, load_worktree
 from reconciler.stages.observe import Observation
 from reconciler.stages.validate import validate, validate_against
+from reconciler.store.history import empty_history
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +71,8 @@ def _tree(location: str, repository: Repository | None, cache: Path) -> Snapshot
 def intent(request: Request, against: str) -> Planned:
     """What the change from `against` to `request.ref` means. Reads git, nothing else."""
     trusted = request.trusted_ref or against
-    base = open_session(replace(request, ref=against, trusted_ref=trusted))
-    head = open_session(replace(request, trusted_ref=trusted))
+    base = _without_past(open_session(replace(request, ref=against, trusted_ref=against)), "")
+    head = _without_past(open_session(replace(request, trusted_ref=trusted)), base.revision)
     world = _as_world(base)
     wish = wish_of(head)
     view = scene.view(head, wish, world, frozenset())
@@ -83,6 +84,11 @@ def intent(request: Request, against: str) -> Planned:
     return Planned(
         plan, conclude(evidence), head.valid.problems, head.notices, code, len(head.valid.declared)
     )
+
+
+def _without_past(session: Session, follows: str) -> Session:
+    """The same from git alone: what was applied or approved here is no part of what a change means."""
+    return replace(session, history=empty_history(session.now), follows=follows)
 
 
 def _as_world(base: Session) -> Observation:

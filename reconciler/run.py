@@ -17,12 +17,13 @@ from reconciler import registry
 from reconciler.errors import ExitCode, Problem, worst
 from reconciler.line import scene, summary
 from reconciler.line.approval import Consent, consent
+from reconciler.line.asking import check_asked
 from reconciler.line.reading import read
 from reconciler.line.scene import View
 from reconciler.line.session import Request, Session, open_session, utc_now
 from reconciler.line.wish import Wish, wish_of
-from reconciler.model import Change, Condition, Json, Outcome, Plan, Record, Ref, Result, Word
-from reconciler.stages.conclude import BACKING_OFF, Evidence, conclude, exit_code
+from reconciler.model import BACKING_OFF, Change, Condition, Json, Outcome, Plan, Record, Ref, Result, Word
+from reconciler.stages.conclude import Evidence, conclude, exit_code
 from reconciler.stages.execute import execute
 from reconciler.stages.load import without_collection
 from reconciler.stages.observe import Observation
@@ -65,10 +66,11 @@ def plan(request: Request) -> Planned:
     """Read git and the world; say what `apply` would do. Writes nothing but caches and statistics."""
     session = open_session(request)
     view = look(session, wish_of(session), Consent())
+    check_asked(session, view)
     session.store.note_readings(summary.durations(view.observation), session.history)
     session.store.note_verified(view.observation.verified)
     conditions = conclude(_evidence(session, view, (), ready=False))
-    code = _plan_code(session, view, conditions)
+    code = _plan_code(session, view, summary.asked_for(session, view, conditions))
     objects = len(session.valid.declared)
     return Planned(view.plan, conditions, session.valid.problems, session.notices, code, objects)
 
@@ -87,6 +89,7 @@ def apply(request: Request) -> Applied:
         session = replace(session, history=session.store.history(session.now))
         wish = wish_of(session)
         view = look(session, wish, Consent())
+        check_asked(session, view)
         _note(session, view.observation)
         said = _consent(session, view)
         first = look(session, wish, said, view.observation) if said.approved else view
@@ -98,7 +101,7 @@ def apply(request: Request) -> Applied:
 def _consent(session: Session, view: View) -> Consent:
     """What `--approve` and `--plan` allow. Remembered for 24 hours, bound to the changes."""
     request = session.request
-    present = {(str(thing.ref), thing.target): thing.spec for thing in view.observation.all()}
+    present = summary.present(view)
     said = consent(view.plan, request.approve, request.plan_file, present)
     if said.approved:
         session.store.approve(said.approved, session.now, getuser())
@@ -118,7 +121,7 @@ def _converge(
         outcomes += skipped
         tried |= {outcome.change.digest for outcome in skipped}
         if changes:
-            session.store.record_plan(run, view.plan)
+            session.store.record_plan(run, replace(view.plan, changes=tuple(changes)))
             done, seen = execute(
                 changes, view.observation, _orders(session, wish, run, lease), _left(session, started)
             )
@@ -154,7 +157,7 @@ def _failed_before(session: Session, change: Change) -> bool:
         known is not None
         and known.word is Word.FAILED
         and tried is not None
-        and tried.digest == change.digest
+        and change.digest in tried.failed
     )
 
 
@@ -224,7 +227,7 @@ def _record(
     code = _exit_code(session, last, conditions, said)
     record = Record(
         run,
-        _followed(session, last),
+        session.revision,
         first.plan.digest,
         session.now,
         session.now + timedelta(seconds=seconds),
@@ -236,7 +239,7 @@ def _record(
     )
     finish = session.store.finish_part if session.request.is_partial else session.store.finish
     session.store.note_locks(summary.locks(last))
-    record = replace(record, conditions=finish(record))
+    record = replace(record, conditions=finish(record, followed=_followed(session, last)))
     outputs = summary.outputs(last)
     notices = (*session.notices, *announce(session, record, before, outputs))
     objects = len(session.valid.declared)
@@ -254,9 +257,11 @@ def _exit_code(session: Session, last: View, conditions: Mapping[Ref, Condition]
 
 
 def _followed(session: Session, last: View) -> str:
-    """The commit that the next run must follow: not this one while its going back is held."""
+    """The commit that the next run must follow: an older one while this one's going back is held, or
+    while a target that it has no more still holds things of ours.
+    """
     held = any(change.hold and change.hold.reason == "NotFastForward" for change in last.plan.changes)
-    return session.history.last_revision if held else session.revision
+    return session.before if held or summary.occupied(last) else session.revision
 
 
 def _note(session: Session, seen: Observation) -> None:
@@ -276,6 +281,7 @@ def _evidence(session: Session, view: View, outcomes: Iterable[Outcome], *, read
         known=session.history.conditions if ready or view.found or view.plan.changes else {},
         now=session.now,
         notice=timedelta(days=session.settings.notice),
+        gone=view.wish.gone,
     )
 
 
@@ -285,6 +291,9 @@ def _plan_code(session: Session, view: View, conditions: Mapping[Ref, Condition]
         codes.add(ExitCode.INVALID)
     if view.observation.blind:
         codes.add(ExitCode.BLIND)
+    planned = {change.ref.object for change in view.plan.open}
+    if any(entry.word is Word.FAILED and ref not in planned for ref, entry in conditions.items()):
+        codes.add(ExitCode.FAILED)
     if view.plan.held or any(condition.word is Word.HELD for condition in conditions.values()):
         codes.add(ExitCode.HELD)
     if view.plan.open:

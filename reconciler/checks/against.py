@@ -73,7 +73,7 @@ def _removal(gone: Declared, base: Validated, head: Validated) -> Iterator[Probl
     heir = _heir(gone, base, head)
     if heir is not None and heir.ref.name == ref.name and heir.ref.group != ref.group:
         message = f"{ref} moves to group {heir.ref.group}: that deletes it and creates another"
-        hint = f"add `metadata.formerly: {ref}` to {heir.source}, or make it two changes"
+        hint = "nothing passes from group to group: remove it in one change and declare it anew in the next"
         yield _problem(gone, "GroupMoved", message, hint)
 
 

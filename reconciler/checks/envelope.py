@@ -89,6 +89,10 @@ def check_metadata(ref: Ref, metadata: Mapping[str, Json]) -> Iterator[Finding]:
     elif bool(before.group) != bool(ref.group):
         form = "Kind/group/name" if ref.group else "Kind/name"
         yield Finding(path, "Formerly", f"'{formerly}' is no Ref of a {ref.kind}", f"write it as {form}")
+    elif before.group != ref.group:
+        message = f"{ref} can't take over {before}: that is of group {before.group}"
+        hint = "a name stays in its group; release it there (`onRemove: keep`), then `adopt` it here"
+        yield Finding(path, "Formerly", message, hint)
     elif before == ref:
         yield Finding(path, "Formerly", "formerly names the object itself", "take it out")
 

@@ -7,6 +7,7 @@ fields (`writeOnly`, or named like one) never get into a message.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -174,11 +175,32 @@ def _example(field: Mapping[str, Any]) -> str:
 
 
 def _guess(complaint: _Complaint) -> str:
-    """A choice that the author may have meant."""
+    """What the author may have meant."""
+    if complaint.rule == "type":
+        return _other_type(complaint)
     if complaint.rule != "enum" or not isinstance(complaint.value, str):
         return ""
     near = closest(complaint.value, [str(choice) for choice in complaint.limit])
     return f"did you mean `{near}`?" if near else ""
+
+
+_SAYS_YES_OR_NO: Final = {"yes": "true", "on": "true", "no": "false", "off": "false"}
+
+
+def _other_type(complaint: _Complaint) -> str:
+    """How a value gets the type that is wanted, where the usual slip is known."""
+    value, wanted = complaint.value, complaint.limit
+    if wanted == "string" and isinstance(value, (bool, int, float)):
+        return f'quote it: "{json.dumps(value)}"'
+    if wanted == "boolean" and isinstance(value, str) and value.lower() in _SAYS_YES_OR_NO:
+        return f"write {_SAYS_YES_OR_NO[value.lower()]}, without quotes"
+    if wanted == "boolean" and value in ("true", "false"):
+        return "take the quotes off"
+    if wanted == "object" and value is None:
+        return "indent what belongs to it by two spaces"
+    if wanted in ("integer", "number") and isinstance(value, str) and value.isdecimal():
+        return "take the quotes off"
+    return ""
 
 
 def _found(value: Json) -> str:

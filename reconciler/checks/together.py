@@ -38,12 +38,25 @@ def check_ownership(objects: list[Candidate], ownership: Ownership) -> None:
             entry.findings.extend(ownership.findings(entry.document.path, entry.ref, metadata))
 
 
+def disown(objects: list[Candidate]) -> None:
+    """Where a name stands in its own place, one in a strange place is not it: nobody blocks others so."""
+    for entries in twins_of(objects).values():
+        strange = [entry for entry in entries if is_misplaced(entry)]
+        for entry in strange if len(strange) < len(entries) else ():
+            entry.ref = None
+
+
+def is_misplaced(entry: Candidate) -> bool:
+    """Do the rules of paths refuse this object where it is?"""
+    return any(finding.code == "Ownership" and not finding.path for finding in entry.findings)
+
+
 def check_formerly(objects: list[Candidate], known: frozenset[Ref]) -> None:
     """An old name belongs to one object, and to nobody any more."""
     heirs: dict[Ref, Candidate] = {}
     for entry in objects:
         before = entry.declared.metadata.formerly if entry.declared else None
-        if before is None:
+        if before is None or is_misplaced(entry):
             continue
         path = ("metadata", "formerly")
         if before in known:

@@ -46,6 +46,8 @@ def trusted_side(
     same = trusted is snapshot
     found = objects if same else candidates(trusted, kinds, settings_schema, only="Provider")
     of_provider = [entry for entry in found if entry.ref is not None and entry.ref.kind == "Provider"]
+    ownership = ownership_of(settings.ownership)
+    of_provider = _in_their_place(of_provider, ownership)
     twins = twins_of(of_provider)
     broken = frozenset(
         entry.ref for entry in of_provider if entry.ref and (entry.findings or entry.ref in twins)
@@ -58,8 +60,22 @@ def trusted_side(
     targets = {
         name: target for ref in sorted(providers) for name, target in targets_of(providers[ref]).items()
     }
-    ownership = ownership_of(settings.ownership)
     return Trusted(settings, ownership, providers, targets, broken, trusted.unreadable), findings
+
+
+def _in_their_place(providers: list[Candidate], ownership: Ownership) -> list[Candidate]:
+    """Without those in strange places, so that a second file elsewhere breaks no Provider and makes none."""
+    return [
+        entry
+        for entry in providers
+        if entry.ref is not None
+        and not any(
+            not finding.path
+            for finding in ownership.findings(
+                entry.document.path, entry.ref, entry.document.value["metadata"]
+            )
+        )
+    ]
 
 
 _NO_SETTINGS: Final = Settings(owner="")

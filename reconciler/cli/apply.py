@@ -26,7 +26,7 @@ _EXAMPLES = """\
 examples:
   reconciler apply                                  everything that nobody has to look at first
   reconciler apply --plan plan.json                 exactly what that plan shows, or refuse (exit 8)
-  reconciler apply --approve sha256:...             release these held changes, too
+  reconciler apply --approve sha256:...             these held changes, and nothing else
   reconciler apply --only DataRule/cms/higgs --retry
                                                     try one object again, now
   reconciler apply --remove cms                     remove all that group cms has, through the usual gates
@@ -52,7 +52,8 @@ def configure(parser: Parser) -> None:
         action="extend",
         default=[],
         metavar="DIGEST",
-        help="release exactly these held changes: the digest of a plan, of a hold group or of one change",
+        help="release and apply exactly these held changes and nothing else: the digest of a plan, of a hold"
+        " group or of one change",
     )
     parser.add_argument(
         "--wait",

@@ -46,7 +46,8 @@ def _message(error: ReconcilerError) -> str:
         lines += [str(problem) for problem in error.problems[:_SHOWN]]
         rest = len(error.problems) - _SHOWN
         lines += [f"… and {rest} more: reconciler validate"] if rest > 0 else []
-    lines += [f"hint: {error.hint}"] if error.hint else []
+    said = isinstance(error, InvalidRepository) and any(one.hint == error.hint for one in error.problems)
+    lines += [f"hint: {error.hint}"] if error.hint and not said else []
     return "\n".join(lines) + "\n"
 
 

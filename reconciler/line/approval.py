@@ -114,9 +114,14 @@ def in_effect(entry: Mapping[str, Any], plan: Plan, present: Present) -> bool:
     left = [change for change in plan.changes if (str(change.ref), change.target) == key]
     if left:
         return entry["action"] == "replace" and all(change.reason == "Superseded" for change in left)
-    if entry["action"] == "delete":
+    if entry["action"] == "delete" or _releases(entry):
         return key not in present
     return key in present and all(_holds(field, present[key]) for field in entry.get("fields", ()))
+
+
+def _releases(entry: Mapping[str, Any]) -> bool:
+    """Does this change take our mark off (onRemove: keep)? What has none is not listed any more."""
+    return any(field["path"] == "mark" and "want" not in field for field in entry.get("fields", ()))
 
 
 def _holds(field: Mapping[str, Any], spec: Spec) -> bool:

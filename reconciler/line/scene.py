@@ -28,6 +28,7 @@ from reconciler.model import (
 )
 from reconciler.stages import diff as comparison
 from reconciler.stages.case import Case, removes, users_of
+from reconciler.stages.conclude import AT_REST
 from reconciler.stages.diff import diff
 from reconciler.stages.expand import Expansion, expand
 from reconciler.stages.judge import judge
@@ -44,7 +45,7 @@ class View:
     world: World
     wish: Wish
     found: tuple[Condition, ...]
-    slow: frozenset[Ref] = frozenset()
+    unasked: frozenset[Ref] = frozenset()  # objects with changes that this run is not about
 
 
 def world(session: Session, wanted: Wish, observation: Observation) -> World:
@@ -94,26 +95,68 @@ def view(session: Session, wanted: Wish, observation: Observation, approved: fro
     """expand → diff → judge over one observation."""
     scene = world(session, wanted, observation)
     expansion = expanded(scene, wanted)
-    difference = diff(_scene(scene, expansion, wanted, observation))
-    changes = _asked_for(session, _movable(difference.changes, wanted))
+    resting = tuple(_resting(scene, wanted))
+    difference = diff(_scene(scene, expansion, wanted, observation, resting))
+    still = tuple(change for change in difference.changes if change.target in wanted.still)
+    movable = [change for change in difference.changes if change.target not in wanted.still]
+    changes = _asked_for(session, movable)
     users = users_of(scene.seen) if any(removes(change) for change in changes) else {}
     changes = [_with_users(change, users) for change in changes]
-    judged = judge(comparison.sort(changes), _case(session, scene, wanted, changes, users, approved))
+    case = _case(session, scene, wanted, changes, users, approved)
+    judged = judge(comparison.sort(changes), replace(case, timed=_timed(wanted, expansion)))
     found = (*wanted.conditions, *expansion.conditions.values(), *difference.conditions.values())
+    found = (*found, *resting, *_at_rest(still, wanted), *_unseen(scene, wanted))
     plan = Plan(session.revision, judged, observation.blind)
-    return View(plan, observation, scene, wanted, (*found, *_of_providers(wanted, observation)))
+    asked = {change.digest for change in changes} if session.request.is_partial else None
+    unasked = frozenset(
+        change.ref.object for change in movable if asked is not None and change.digest not in asked
+    )
+    return View(plan, observation, scene, wanted, (*found, *_of_providers(wanted, observation)), unasked)
 
 
-def _scene(scene: World, expansion: Expansion, wanted: Wish, observation: Observation) -> Scene:
+def _resting(scene: World, wanted: Wish) -> Iterator[Condition]:
+    """What of a suspended group stands without a file is left alone like the rest of it."""
+    for ref in sorted(scene.seen) if wanted.resting else ():
+        group = wanted.resting.get(ref.group)
+        if group is not None and ref not in wanted.declared and ref not in wanted.untouchable:
+            yield replace(group, ref=ref)
+
+
+def _at_rest(still: Iterable[Change], wanted: Wish) -> Iterator[Condition]:
+    """What would change at a target that is suspended or in maintenance waits, and says so."""
+    for change in still:
+        message = f"{change.action} at {change.target} waits: {wanted.still[change.target]}"
+        who = "operator of the target"
+        yield Condition(change.ref, Word.WAITING, AT_REST, message, who, change.source)
+
+
+def _unseen(scene: World, wanted: Wish) -> Iterator[Condition]:
+    """What should be gone, and nobody can tell whether it is."""
+    for ref in sorted(wanted.gone) if scene.blind else ():
+        places = [name for name in sorted(scene.blind) if scene.could_hold(ref, name)]
+        if places and ref not in scene.seen and registry.kinds()[ref.kind].parts:
+            why = "; ".join(f"{name}: {scene.blind[name]}" for name in places)
+            message = f"it could still be on a target that was not read ({why})"
+            yield Condition(ref, Word.BLIND, "TargetBlind", message, "operator of the target")
+
+
+def _timed(wanted: Wish, expansion: Expansion) -> frozenset[Ref]:
+    """The objects that only the time has taken out."""
+    return expansion.expired | {ref for ref, why in wanted.gone.items() if why == "Expired"}
+
+
+def _scene(
+    scene: World,
+    expansion: Expansion,
+    wanted: Wish,
+    observation: Observation,
+    resting: Iterable[Condition],
+) -> Scene:
     unmarked = {
         (thing.target, thing.kind, thing.ref.name): thing for thing in observation.all() if thing.mark is None
     }
-    return Scene(expansion, scene, registry.primitives(), wanted.gone, wanted.untouchable, unmarked)
-
-
-def _movable(changes: Iterable[Change], wanted: Wish) -> list[Change]:
-    """Nothing is planned at a target that is suspended or in maintenance."""
-    return [change for change in changes if change.target not in wanted.still]
+    untouchable = wanted.untouchable | {entry.ref for entry in resting}
+    return Scene(expansion, scene, registry.primitives(), wanted.gone, untouchable, unmarked)
 
 
 def _asked_for(session: Session, changes: list[Change]) -> list[Change]:
@@ -155,20 +198,25 @@ def _case(
     planned = {change.have.uid: change for change in changes if change.have}
     day = session.now - timedelta(days=1)
     removed = history.removals(day) if planned else ()
+    sites = {name: target.provider for name, target in wanted.targets.items()}
+    again = {(change.ref, sites.get(change.target, "")) for change in changes if removes(change)}
     return Case(
         scene,
         valid.settings,
         registry.kinds(),
         registry.primitives(),
         session.now,
-        invalid="a file could not be read, so what is missing may only be unreadable"
+        invalid="a file is not valid: what is missing may be in it, unreadable or misspelt"
         if valid.unreadable
         else "",
         empty=not any(registry.kinds()[ref.kind].parts for ref in valid.declared),
         rewound=session.rewound,
+        reowned="" if scene.seen or not changes else session.reowned,
         clock=session.clock,
         leaving=wanted.leaving,
-        removals=[(entry.kind, entry.group, entry.site) for entry in removed],
+        removals=[
+            (entry.kind, entry.group, entry.site) for entry in removed if (entry.ref, entry.site) not in again
+        ],
         approved=lambda digest: digest in approved or history.approved(digest),
         healed=history.healed(day) if any(change.reason == "Drifted" for change in changes) else {},
         lock_known=history.lock_known,

@@ -19,7 +19,7 @@ from reconciler.kinds.provider import targets_of
 from reconciler.model import Declared, Ref, Source, Target
 from reconciler.settings import Settings
 from reconciler.source.git import Repository, open_repository
-from reconciler.source.parse import LIMIT, is_candidate, parse
+from reconciler.source.parse import LIMIT, SETTINGS, is_candidate, parse
 from reconciler.source.snapshot import Snapshot
 from reconciler.stages.load import load
 from reconciler.stages.validate import Validated, validate
@@ -77,6 +77,7 @@ class Session:
     folders: Folders
     now: datetime
     notices: tuple[str, ...] = ()
+    follows: str = ""  # the commit that a merge request is compared with
 
     @property
     def settings(self) -> Settings:
@@ -97,12 +98,32 @@ class Session:
         now, before = self.revision[:12], last[:12]
         return f"{now} does not follow {before}, which the last run applied (force-push or rollback?)"
 
+    @property
+    def reowned(self) -> str:
+        """Why nothing that stands may be ours any more: git once named another owner. For an empty world."""
+        owner = self.settings.owner
+        before = "" if self.follows else self._owner_before()
+        if not before or before == owner:
+            return ""
+        return (
+            f"the owner was '{before}' and is '{owner}' now: what stands would be nobody's, and all would be"
+            f" made again; put `owner: {before}` back into {SETTINGS}"
+        )
+
+    def _owner_before(self) -> str:
+        return self.repository.owner_before(self.revision, SETTINGS)
+
     def former_targets(self) -> Mapping[str, Target]:
         """The targets of changed Providers as the last recorded run (else the first parent) had them."""
-        last = self.history.last_revision or self.repository.first_parent(self.revision)
-        if not last or last == self.revision:
+        if not self.before or self.before == self.revision:
             return {}
-        return _former_targets(self.repository, last, self.revision)
+        return _former_targets(self.repository, self.before, self.revision)
+
+    @property
+    def before(self) -> str:
+        """The commit that this one follows: that of the last recorded run, else the first parent, if any."""
+        known = self.follows or self.history.last_revision
+        return known or self.repository.first_parent(self.revision) or ""
 
 
 def _former_targets(repository: Repository, last: str, revision: str) -> dict[str, Target]:
@@ -160,8 +181,7 @@ def _trusted_ref(repository: Repository, request: Request) -> str:
 def _notices(repository: Repository, request: Request, trusted: str) -> tuple[str, ...]:
     notices = []
     if trusted == request.ref and not request.trusted_ref:
-        what = "settings, providers and ownership are read from"
-        notices.append(f"{what} {request.ref} itself (--trusted-ref names another)")
+        notices.append(f"the rules are those of {request.ref} itself (see --trusted-ref)")
     if repository.is_dirty():
         notices.append(f"the working tree has changes that are not committed; this is about {request.ref}")
     return tuple(notices)

@@ -13,6 +13,8 @@ from reconciler.model import (
     Condition,
     Json,
     Ref,
+    Spec,
+    State,
     mark_id,
 )
 from reconciler.stages.case import counts
@@ -26,6 +28,7 @@ def asked_for(session: Session, found: View, conditions: Mapping[Ref, Condition]
     request = session.request
     if not request.is_partial:
         return conditions
+    conditions = {ref: conditions[ref] for ref in conditions if ref not in found.unasked}
     if request.only:
         named = {ref.object for ref in request.only}
         return {ref: conditions[ref] for ref in conditions if ref in named}
@@ -75,6 +78,25 @@ def removals(session: Session, wanted: Wish, changes: Iterable[Change]) -> list[
         for change in changes
         if counts(change, primitives)
     ]
+
+
+def present(found: View) -> dict[tuple[str, str], Spec]:
+    """(Ref, target) → the spec of each thing of the plan's objects that is there and not on its way out."""
+    return {
+        (str(thing.ref), thing.target): thing.spec
+        for things in found.world.seen.values()
+        for thing in things
+        if thing.state is not State.DELETING
+    }
+
+
+def occupied(found: View) -> bool:
+    """Is a target that git has no more still needed: unread, or with things of ours?"""
+    seen = found.observation
+    return any(
+        name in seen.blind or any(thing.mark is not None for thing in seen.things.get(name, ()))
+        for name in found.wish.former
+    )
 
 
 def locks(found: View) -> dict[str, bool]:

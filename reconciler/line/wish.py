@@ -18,7 +18,11 @@ from reconciler.model import (
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What git wants at this moment, before the world is looked at."""
+    """What git wants at this moment, before the world is looked at.
+
+    `former` are targets that git has no more, read as long as things of ours are there; `leaving` are the
+    providers that went with them. `resting` are the suspended groups.
+    """
 
     declared: Mapping[Ref, Declared]
     gone: Mapping[Ref, str]
@@ -26,9 +30,11 @@ class Wish:
     conditions: tuple[Condition, ...]
     waiting: Mapping[Ref, Condition]
     targets: Mapping[str, Target]
+    former: frozenset[str]
     leaving: frozenset[str]
     renamed: Mapping[Ref, Ref]
     still: Mapping[str, str]  # targets that are not written to now, and why
+    resting: Mapping[str, Condition]
 
 
 def wish_of(session: Session) -> Wish:
@@ -50,14 +56,17 @@ def wish_of(session: Session) -> Wish:
         conditions=(*suspended.values(), *invalid),
         waiting={ref: entry for ref, entry in _waiting(session) if ref not in suspended},
         targets=targets,
+        former=frozenset(leaving),
         leaving=frozenset(target.provider for target in leaving.values())
-        - {target.provider for target in valid.targets.values()},
+        - {target.provider for target in valid.targets.values()}
+        - {ref.name for ref in valid.invalid if ref.kind == "Provider"},
         renamed={
             entry.metadata.formerly: ref
             for ref, entry in declared.items()
             if entry.metadata.formerly is not None
         },
         still={target.name: target.suspended for target in targets.values() if target.suspended},
+        resting={ref.name: entry for ref, entry in suspended.items() if ref.kind == "UserGroup"},
     )
 
 

@@ -11,9 +11,9 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from reconciler.model import Condition, Declared, Json, Ref, Word
+from reconciler.model import Action, Condition, Declared, Json, Ref, Result, Word
 from reconciler.report import words
-from reconciler.report.history import Past, PastRun, past_lines
+from reconciler.report.history import Past, PastChange, PastRun, past_lines
 from reconciler.report.style import PLAIN, Style
 from reconciler.report.text import WORD_COLOURS
 
@@ -149,12 +149,20 @@ def explain_text(
     """Why one object is as it is: condition, parts, what it says about itself, and its last changes."""
     parts = words.objects(conditions).get(ref.object, ())
     lines = [style.bold(words.plain(str(ref.object)))]
-    lines += [f"  declared in {words.plain(str(declared.source))}"] if declared else ["  no file declares it"]
+    lines.append(_declared_in(declared, parts))
     lines += [*_declared_lines(declared, now), ""]
     lines += [line for part in _own_first(parts) for line in _part_lines(part, now, style)]
+    lines += _places_lines(declared, past)
     lines += [] if parts else [f"  {_NEVER_SEEN} next: {style.bold('reconciler plan')}", ""]
     lines += _past_lines(past, now, style)
     return "\n".join(lines).rstrip("\n") + "\n"
+
+
+def _declared_in(declared: Declared | None, parts: tuple[Condition, ...]) -> str:
+    """The place in the files; that of the problem where the object is not valid."""
+    bad = next((part.source for part in parts if part.reason == "Invalid" and part.source.path), None)
+    place = declared.source if declared else bad
+    return f"  declared in {words.plain(str(place))}" if place else "  no file declares it"
 
 
 def _own_first(parts: tuple[Condition, ...]) -> list[Condition]:
@@ -198,6 +206,19 @@ def _part_lines(condition: Condition, now: datetime, style: Style) -> Iterator[s
     )
     yield from _detail_lines(bare, now, style, " " * 14)
     yield ""
+
+
+def _places_lines(declared: Declared | None, past: Past) -> Iterator[str]:
+    """What was made of it and stands, a line each: the part, and its target."""
+    last: dict[tuple[Ref, str], PastChange] = {}
+    for change in (change for _run, changes in past for change in changes if change.result == Result.APPLIED):
+        last.setdefault((change.ref, change.target), change)
+    stands = [key for key in sorted(last) if last[key].action != Action.DELETE] if declared else []
+    width = max((len(words.plain(ref.part)) for ref, _target in stands), default=0)
+    for ref, target in stands:
+        yield f"  {words.plain(ref.part):<{width}}{'  ' if width else ''}at {words.plain(target)}"
+    if stands:
+        yield ""
 
 
 def _past_lines(past: Past, now: datetime, style: Style) -> Iterator[str]:

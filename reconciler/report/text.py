@@ -126,8 +126,6 @@ def _headline(change: Change, column: int, style: Style, indent: str) -> str:
 
 
 def _order(change: Change) -> str:
-    if change.release:
-        return ", our mark is taken off and the thing stays"
     return f", {change.order.replace('-', ' ')}" if change.order else ""
 
 

@@ -48,8 +48,9 @@ _REASONS: Final[Mapping[str, str]] = {
     "Adopted": "taken over, it was not ours",
     "Adopt": "taken over, it was not ours",
     "Partial": "was left half-made",
-    "Kept": "its file is gone, it stays and stops being ours",
-    "Released": "its file is gone, it stays and stops being ours",
+    "Released": "its file is gone: our mark is taken off, the thing stays",
+    "Moved": "its target in the file is another one now",
+    "Corrupt": "its content is not what it was",
     "Surplus": "more copies than declared",
 }
 
@@ -194,15 +195,21 @@ def next_command(condition: Condition) -> str:
     if condition.blocked_by and condition.word is Word.WAITING:
         return f"reconciler explain {typed(condition.blocked_by[0].object)}"
     if condition.word is Word.FAILED:
-        return (
-            "reconciler validate" if condition.who == "author" else f"reconciler apply --only {ref} --retry"
-        )
+        return _after_failure(condition, ref)
     return {
         Word.HELD: f"reconciler plan --only {ref}",
         Word.WAITING: f"reconciler plan --only {ref}",
         Word.BLIND: f"reconciler plan --only {ref}",
         Word.PROGRESSING: f"reconciler apply --only {ref} --wait 1h",
     }.get(condition.word, "")
+
+
+def _after_failure(condition: Condition, ref: str) -> str:
+    """Valid files that can't be followed are looked at in a plan; what was tried is tried again."""
+    if condition.reason == "Invalid":
+        return "reconciler validate"
+    tried = condition.who != "author" or condition.attempts
+    return f"reconciler apply --only {ref} --retry" if tried else f"reconciler plan --only {ref}"
 
 
 def objects(conditions: Mapping[Ref, Condition]) -> dict[Ref, tuple[Condition, ...]]:

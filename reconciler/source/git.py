@@ -127,6 +127,13 @@ class Repository:
         found = self._run("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^1", fail=False)
         return found.stdout.decode().strip() if found.returncode == 0 else None
 
+    def owner_before(self, revision: str, settings: str) -> str:
+        """What `owner:` said in this file before its last change; empty: none is known."""
+        flags = ("-p", "-U0", "-n1", "--format=", "--no-color", "--no-ext-diff", "--no-textconv", "-G^owner:")
+        shown_diff = self._run("log", *flags, "--end-of-options", revision, "--", settings, fail=False).stdout
+        found = re.search(rb"^-owner:[ \t]*[\"']?([a-z0-9-]+)", shown_diff, re.MULTILINE)
+        return found[1].decode() if found else ""
+
     def commit_time(self, revision: str) -> datetime:
         """When the commit was made, by the committer's clock."""
         shown_time = self._run("show", "-s", "--format=%ct", "--end-of-options", revision).stdout
@@ -230,6 +237,8 @@ def run_git(
             check=False,
         )
     except FileNotFoundError as error:
+        if not directory.is_dir():
+            raise InvalidRepository(f"there is no directory '{directory}'") from error
         raise InvalidRepository("git is not installed", hint="install git 2.30 or newer") from error
     except subprocess.TimeoutExpired as error:
         raise Transient(f"git did not answer within {TIMEOUT:.0f} s in {directory}") from error

@@ -25,7 +25,8 @@ class Case:
     """What the gates look at besides the change itself.
 
     `invalid` is why removals can't be trusted (a file could not be read), `rewound` why nothing can
-    (git went backwards), `clock` why the time can't. `removals` are those of the last 24 hours as
+    (git went backwards), `reowned` why it all looks new (its owner has another name now), `clock` why the
+    time can't. `removals` are those of the last 24 hours as
     (kind, group, site). `lock_known` answers for marks that have no room for the lock.
     """
 
@@ -37,6 +38,7 @@ class Case:
     invalid: str = ""
     empty: bool = False
     rewound: str = ""
+    reowned: str = ""
     clock: str = ""
     leaving: frozenset[str] = frozenset()  # providers that went from git without a drain
     timed: frozenset[Ref] = frozenset()  # objects that only the time has taken out

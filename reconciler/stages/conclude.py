@@ -7,11 +7,12 @@ who must act, since when, and when it is tried again.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from reconciler.errors import ExitCode, worst
 from reconciler.model import (
+    BACKING_OFF,
     Change,
     Condition,
     Declared,
@@ -26,8 +27,13 @@ from reconciler.model import (
 
 ORDER = {word: rank for rank, word in enumerate(Word)}
 FIRST_BACKOFF = timedelta(minutes=1)
+REFUSED_BACKOFF = timedelta(minutes=15)
 LONGEST_BACKOFF = timedelta(hours=1)
-BACKING_OFF = "BackingOff"
+AT_REST = "TargetSuspended"
+_GONE = {
+    "Expired": "its time is over and nothing of it is left; its file can go",
+    "Removed": "it was removed with its group; while its file is there, the next whole pass makes it again",
+}
 EXIT_CODES = {
     Word.BLIND: ExitCode.BLIND,
     Word.HELD: ExitCode.HELD,
@@ -42,7 +48,7 @@ class Evidence:
     """What the conditions follow from.
 
     `found` are conditions that earlier stages gave (suspended, invalid, unplaceable, blind).
-    `changes` is what the newest plan still wants, `slow` are primitive kinds that hold up nobody.
+    `changes` is what the newest plan still wants, `gone` is why an object of git is not wanted any more.
     """
 
     declared: Mapping[Ref, Declared]
@@ -53,6 +59,7 @@ class Evidence:
     known: Mapping[Ref, Condition]
     now: datetime
     notice: timedelta = timedelta(days=14)
+    gone: Mapping[Ref, str] = field(default_factory=dict)
 
 
 def conclude(evidence: Evidence) -> dict[Ref, Condition]:
@@ -125,16 +132,19 @@ def _after(outcome: Outcome, evidence: Evidence) -> Condition:
         outcome.message,
         outcome.who,
         change.source,
-        next_try=evidence.now + backoff(attempts) if word is Word.FAILED else None,
+        next_try=evidence.now + backoff(attempts, outcome.who) if word is Word.FAILED else None,
         attempts=attempts,
         blocked_by=outcome.blocked_by,
     )
 
 
-def backoff(attempts: int) -> timedelta:
-    """How long a failing object is left alone: 1 min, doubled each time, at most an hour."""
+def backoff(attempts: int, who: str) -> timedelta:
+    """How long a failing change is left alone: 1 minute (15 where its author must act first), doubled
+    each time, at most an hour. Another change of the object is tried at once.
+    """
+    first = REFUSED_BACKOFF if who == "author" else FIRST_BACKOFF
     doubled: int = 2 ** min(max(attempts - 1, 0), 10)
-    return min(FIRST_BACKOFF * doubled, LONGEST_BACKOFF)
+    return min(first * doubled, LONGEST_BACKOFF)
 
 
 def _thing(thing: Observed) -> Condition:
@@ -169,6 +179,8 @@ def _ready(ref: Ref, evidence: Evidence, source: Source, known: Condition | None
 
 def _notice(declared: Declared | None, evidence: Evidence) -> tuple[str, str]:
     expires = declared.metadata.expires if declared else None
+    if declared is not None and declared.ref in evidence.gone:
+        return evidence.gone[declared.ref], _GONE.get(evidence.gone[declared.ref], "")
     if expires is None or expires > (evidence.now + evidence.notice).date():
         return "Converged", ""
     days = (expires - evidence.now.date()).days
@@ -197,5 +209,7 @@ def _codes(condition: Condition, slow: frozenset[Ref]) -> Iterator[ExitCode]:
     code = EXIT_CODES.get(condition.word)
     if condition.reason == "Defect":
         yield ExitCode.DEFECT
+    elif condition.reason == AT_REST:
+        return  # as for what is suspended itself: somebody wants it so
     elif code is not None and not (code is ExitCode.PROGRESSING and condition.ref in slow):
         yield code

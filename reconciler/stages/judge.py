@@ -58,12 +58,18 @@ def _invalid(change: Change, case: Case) -> Hold | None:
     if not lets_go(change) or change.reason in FREE:
         return None
     if case.empty:
-        return Hold("RepositoryEmpty", "the repository declares nothing any more", "RepositoryEmpty")
+        return Hold(
+            "RepositoryEmpty", "nothing that is to exist anywhere is declared any more", "RepositoryEmpty"
+        )
     return Hold("RepositoryInvalid", case.invalid, "RepositoryInvalid") if case.invalid else None
 
 
 def _rewound(_change: Change, case: Case) -> Hold | None:
     return Hold("NotFastForward", case.rewound, "NotFastForward") if case.rewound else None
+
+
+def _reowned(_change: Change, case: Case) -> Hold | None:
+    return Hold("OwnerChanged", case.reowned, "OwnerChanged") if case.reowned else None
 
 
 def _clock(change: Change, case: Case) -> Hold | None:
@@ -161,6 +167,7 @@ def _heals_or_creates(change: Change) -> bool:
 GATES: tuple[Gate, ...] = (
     _invalid,
     _rewound,
+    _reowned,
     _clock,
     _leaving,
     _locked,

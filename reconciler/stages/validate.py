@@ -22,6 +22,7 @@ from reconciler.checks.together import (
     check_references,
     check_together,
     check_twins,
+    disown,
     known_refs,
     untrusted_targets,
 )
@@ -51,8 +52,9 @@ def validate(
         objects = candidates(snapshot, kinds, settings_schema)
         base, bad_settings = trusted_side(snapshot, trusted, kinds, settings_schema, objects)
         known = known_refs(objects)
-        check_twins(objects)
         check_ownership(objects, base.ownership)
+        disown(objects)
+        check_twins(objects)
         check_formerly(objects, known)
         untrusted = untrusted_targets(objects, base)
         waiting = check_named_targets(objects, base, untrusted)
@@ -117,7 +119,9 @@ def _validated(
         problems=tuple(sorted({*snapshot.problems, *(problem for _, problem in located)})),
         invalid=invalid,
         waiting={ref: waiting[ref] for ref in sorted(waiting) if ref in declared},
-        unreadable=snapshot.unreadable or base.incomplete or any(entry.ref is None for entry in objects),
+        unreadable=snapshot.unreadable
+        or base.incomplete
+        or any(_could_be_another(entry) for entry in objects),
         targets=base.targets,
         providers=base.providers,
         untrusted_targets=untrusted,
@@ -126,6 +130,17 @@ def _validated(
         blobs=snapshot.blobs,
         own=snapshot.settings,
     )
+
+
+def _could_be_another(entry: Candidate) -> bool:
+    """Is its name unknown, or perhaps not the one that was meant? Then what is missing may be this one."""
+    return entry.ref is None or any(_misnamed(finding) for finding in entry.findings)
+
+
+def _misnamed(finding: Finding) -> bool:
+    """Is the kind or the group perhaps misspelt? A misspelt object must not look like a removed one."""
+    misplaced = finding.code == "Ownership" and not finding.path
+    return misplaced or finding.code in ("UnknownKind", "TargetRefused")
 
 
 def _located(

@@ -59,9 +59,9 @@ class History:
 
     @cached_property
     def last_revision(self) -> str:
-        """The commit of the last run that ended; empty: there was none."""
-        last = "SELECT revision FROM runs WHERE finished IS NOT NULL ORDER BY number DESC LIMIT 1"
-        return next((str(revision) for (revision,) in self.rows(last)), "")
+        """The commit that this run must follow: mostly that of the last run that ended; empty: none."""
+        followed = self.rows("SELECT value FROM meta WHERE key = 'followed'")
+        return next((str(revision) for (revision,) in followed), "")
 
     @cached_property
     def _conditions(self) -> Conditions:

@@ -64,10 +64,10 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class LastTry:
-    """When an object was last written, and the digest of the change that was tried."""
+    """When an object was last written, and the digests of the changes that failed then."""
 
     when: datetime
-    digest: str
+    failed: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +179,7 @@ def conditions_of(rows: Sequence[Sequence[Any]]) -> Conditions:
             tuple(parse(text) for text in blocked.split("\n")) if blocked else (),
         )
         if last:
-            tries[ref] = LastTry(when(last), digest)
+            tries[ref] = LastTry(when(last), frozenset(digest.split()))
     return Conditions(by_ref, tries)
 
 

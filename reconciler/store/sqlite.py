@@ -67,7 +67,7 @@ class SqlitePlace:
 
     def _say_unreadable(self, why: str) -> None:
         if not self._warned:
-            self._warn(f"store {self.path}: {why}; read as empty, the next apply sets it aside")
+            self._warn(f"store {self.path}: {why}; read as empty; `apply` sets it aside")
         self._warned = True
 
     def is_ours(self) -> bool:

@@ -136,23 +136,32 @@ class Store:
             with self._durable_transaction() as connection:
                 _writing().write_attempts(connection, run, changes, now, removals)
 
-    def finish(self, record: Record, *, retention: Retention = _KEPT) -> Mapping[Ref, Condition]:
+    def finish(
+        self, record: Record, *, followed: str = "", retention: Retention = _KEPT
+    ) -> Mapping[Ref, Condition]:
         """Record how a whole pass ended; conditions that are not in it are forgotten.
 
+        `followed` is the commit that the next run must follow; empty: the record's own.
         Returns the conditions as they now stand, with `since` kept where word and reason stayed.
         """
-        return self._end(record, retention, lambda _connection: {})
+        return self._end(record, followed, retention, lambda _connection: {})
 
-    def finish_part(self, record: Record, *, retention: Retention = _KEPT) -> Mapping[Ref, Condition]:
+    def finish_part(
+        self, record: Record, *, followed: str = "", retention: Retention = _KEPT
+    ) -> Mapping[Ref, Condition]:
         """Record how a pass over some objects or targets ended; other conditions stay as they were."""
-        return self._end(record, retention, _writing().read_conditions)
+        return self._end(record, followed, retention, _writing().read_conditions)
 
     def _end(
-        self, record: Record, retention: Retention, others: Callable[[Connection], Mapping[Ref, Condition]]
+        self,
+        record: Record,
+        followed: str,
+        retention: Retention,
+        others: Callable[[Connection], Mapping[Ref, Condition]],
     ) -> Mapping[Ref, Condition]:
         with self._transaction() as connection:
             after: Mapping[Ref, Condition] = _writing().write_end(
-                connection, record, others(connection), retention
+                connection, record, followed, others(connection), retention
             )
         return after
 

@@ -21,7 +21,7 @@ from sqlalchemy import (
     update,
 )
 
-from reconciler.model import Action, Change, Condition, Plan, Record, Ref, Result, mark_id
+from reconciler.model import BACKING_OFF, Action, Change, Condition, Plan, Record, Ref, Result, mark_id
 from reconciler.store import tables
 from reconciler.store.places import SCHEMA
 from reconciler.store.rows import (
@@ -103,12 +103,17 @@ def read_conditions(connection: Connection) -> dict[Ref, Condition]:
 
 
 def write_end(
-    connection: Connection, record: Record, others: Mapping[Ref, Condition], retention: Retention
+    connection: Connection,
+    record: Record,
+    followed: str,
+    others: Mapping[Ref, Condition],
+    retention: Retention,
 ) -> dict[Ref, Condition]:
     """The end of a run: its row, its outcomes, the conditions that changed; old runs go."""
     before = read_conditions(connection)
     after = settled(before, {**others, **record.conditions}, record.finished)
     _write_run(connection, record)
+    tables.upsert(connection, tables.meta, [{"key": "followed", "value": followed or record.revision}])
     if record.outcomes:
         rows = [row_of_outcome(record.run, outcome) for outcome in record.outcomes]
         connection.execute(insert(tables.outcomes), rows)
@@ -133,21 +138,29 @@ def _write_run(connection: Connection, record: Record) -> None:
 
 
 def _write_tries(connection: Connection, record: Record) -> None:
-    """When each thing was last written, beside its condition and that of its object."""
-    tried = [
-        outcome.change for outcome in record.outcomes if outcome.result in (Result.APPLIED, Result.FAILED)
+    """When each thing was last written and what failed then, beside its condition and that of its object."""
+    failed: dict[Ref, set[str]] = {}
+    written: set[Ref] = set()
+    for outcome in record.outcomes:
+        if outcome.result not in (Result.APPLIED, Result.FAILED):
+            continue
+        for ref in (outcome.change.ref.object, outcome.change.ref):
+            digests = failed.setdefault(ref, set())
+            if outcome.result is Result.FAILED:
+                digests.add(outcome.change.digest)
+            if outcome.reason != BACKING_OFF:
+                written.add(ref)
+    when = text_of(record.finished)
+    rows = [
+        {"tried": str(ref), "when": when, "change": " ".join(sorted(failed[ref]))} for ref in sorted(written)
     ]
-    rows = {}
-    for change in tried:
-        for ref in (change.ref.object, change.ref):
-            rows[ref] = {"tried": str(ref), "when": text_of(record.finished), "change": change.digest}
     if rows:
         statement = (
             update(tables.conditions)
             .where(tables.conditions.c.ref == bindparam("tried"))
             .values(last_try=bindparam("when"), digest=bindparam("change"))
         )
-        connection.execute(statement, [rows[ref] for ref in sorted(rows)])
+        connection.execute(statement, rows)
 
 
 def _forget(connection: Connection, record: Record, retention: Retention) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from reconciler.errors import ExitCode
-from tests.laws.lab import Lab, at, rule, upload
+from tests.laws.lab import Lab, at, rule
 from tests.semantics.hands import condition, day, names, quiet, standing, uploads, word
 
 SUSPEND = "suspend: {reason: hands off}"
@@ -73,8 +73,6 @@ def test_a_suspended_provider_gets_no_writes_and_says_so() -> None:
 
 
 def test_a_dependent_of_a_suspended_one_goes_if_it_stands_else_waits() -> None:
-    element = upload("x")  # placeholder to keep the shape of the files below obvious
-    del element
     with Lab() as lab:
         files = {f"elements/{site}.yaml": lab.files[f"elements/{site}.yaml"] for site in ("alba", "brno")}
         lab.drop(*files)

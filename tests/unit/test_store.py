@@ -137,7 +137,7 @@ def test_a_run_is_recorded_from_begin_to_finish(location: str) -> None:
         assert history.last_run_time == LATER
         assert history.conditions[PART] == blocked
         assert history.conditions[OBJECT] == replace(standing(), since=LATER)
-        assert history.tries[PART].digest == history.tries[OBJECT].digest == change().digest
+        assert history.tries[PART].failed == history.tries[OBJECT].failed == {change().digest}
         assert history.tries[PART].when == LATER
         assert (found.run, found.exit_code, found.finished) == (run, 0, LATER)
         assert found.summary == {

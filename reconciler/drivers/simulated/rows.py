@@ -228,10 +228,13 @@ def pieces(ref: Ref) -> str:
 
 
 def _uses(connection: sqlite3.Connection, resource: Resource, owner: str) -> list[str]:
-    """The uids of the things in this world that the resource needs."""
+    """The uids of the things in this world that the resource needs: of successor and predecessor the
+    successor, of twins the older one, because these stay.
+    """
     needed = [mark_id(ref) for ref in sorted(resource.needs)]
-    query = "SELECT uid FROM things WHERE owner = ? AND mark = ?"
-    return [uid for mark in needed for (uid,) in connection.execute(query, (owner, mark))]
+    query = "SELECT uid, spec_hash FROM things WHERE owner = ? AND mark = ? ORDER BY seq"
+    found = [connection.execute(query, (owner, mark)).fetchall() for mark in needed]
+    return [next(uid for uid, spec_hash in rows if spec_hash == rows[-1][1]) for rows in found if rows]
 
 
 def user_of(connection: sqlite3.Connection, uid: str) -> str:

@@ -74,6 +74,9 @@ _HINTS: Final = (
     ("unexpected end of stream", "a quote or bracket that is never closed", "close it"),
     ("did not find expected ',' or", "a bracket that is never closed", "close it, or put a comma between"),
     ("cannot start any token", "a character that no plain value may begin with", "put the value in quotes"),
+    ("scanning an anchor", "a plain value can't begin with `&`", "put the value in quotes"),
+    ("scanning an alias", "a plain value can't begin with `*`", "put the value in quotes"),
+    ("did not find expected node content", "a bracket with something unexpected in it", "close it, or quote"),
     ("scanning a directive", "a line beginning with `%`", "put the value in quotes"),
     ("did not find expected <document start>", "text after the end of the document", "check the indentation"),
 )
