@@ -239,7 +239,7 @@ def _record(
     )
     finish = session.store.finish_part if session.request.is_partial else session.store.finish
     session.store.note_locks(summary.locks(last))
-    record = replace(record, conditions=finish(record, followed=_followed(session, last)))
+    record = replace(record, conditions=finish(record, followed=summary.followed(session, last)))
     outputs = summary.outputs(last)
     notices = (*session.notices, *announce(session, record, before, outputs))
     objects = len(session.valid.declared)
@@ -254,14 +254,6 @@ def _exit_code(session: Session, last: View, conditions: Mapping[Ref, Condition]
     own = {ref: found for ref, found in conditions.items() if ref not in unasked}
     blind, slow = last.observation.blind, summary.slow(last)
     return exit_code(own, blind, slow, invalid=bool(session.valid.problems))
-
-
-def _followed(session: Session, last: View) -> str:
-    """The commit that the next run must follow: an older one while this one's going back is held, or
-    while a target that it has no more still holds things of ours.
-    """
-    held = any(change.hold and change.hold.reason == "NotFastForward" for change in last.plan.changes)
-    return session.before if held or summary.occupied(last) else session.revision
 
 
 def _note(session: Session, seen: Observation) -> None:

@@ -18,7 +18,9 @@ class Validated:
     alone), `waiting` the valid ones that refer to such a one, or to a target not yet trusted: why.
     `unreadable`: something could not even be named, so nothing may be taken for removed. `settings`,
     `targets` and `providers` are the trusted ones; `untrusted_targets` are declared here and not yet there.
-    `own` is what reconciler.yaml says here, trusted or not, as JSON.
+    `own` is what reconciler.yaml says here, trusted or not, as JSON. `claimed` are former names of objects
+    that are not valid: what stands under them is left alone as well. `asleep` are the groups whose file says
+    `suspend` and is not valid.
     """
 
     settings: Settings
@@ -34,3 +36,5 @@ class Validated:
     revision: str = ""
     blobs: Mapping[str, str] = field(default_factory=dict)
     own: Json = None
+    claimed: frozenset[Ref] = frozenset()
+    asleep: frozenset[str] = frozenset()

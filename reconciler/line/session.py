@@ -19,6 +19,7 @@ from reconciler.kinds.provider import targets_of
 from reconciler.model import Declared, Ref, Source, Target
 from reconciler.settings import Settings
 from reconciler.source.git import Repository, open_repository
+from reconciler.source.owner import owner_before
 from reconciler.source.parse import LIMIT, SETTINGS, is_candidate, parse
 from reconciler.source.snapshot import Snapshot
 from reconciler.stages.load import load
@@ -86,8 +87,7 @@ class Session:
     @property
     def clock(self) -> str:
         """Why the clock of this machine can't be trusted; empty: it can."""
-        known = [self.snapshot.committed, self.history.last_run_time]
-        return next((why for time in known if time is not None and (why := suspect(self.now, time))), "")
+        return suspect(self.now, self.snapshot.committed, self.history.last_run_time)
 
     @property
     def rewound(self) -> str:
@@ -102,16 +102,13 @@ class Session:
     def reowned(self) -> str:
         """Why nothing that stands may be ours any more: git once named another owner. For an empty world."""
         owner = self.settings.owner
-        before = "" if self.follows else self._owner_before()
+        before = "" if self.follows else owner_before(self.repository, self.revision)
         if not before or before == owner:
             return ""
         return (
             f"the owner was '{before}' and is '{owner}' now: what stands would be nobody's, and all would be"
             f" made again; put `owner: {before}` back into {SETTINGS}"
         )
-
-    def _owner_before(self) -> str:
-        return self.repository.owner_before(self.revision, SETTINGS)
 
     def former_targets(self) -> Mapping[str, Target]:
         """The targets of changed Providers as the last recorded run (else the first parent) had them."""

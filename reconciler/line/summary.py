@@ -90,7 +90,15 @@ def present(found: View) -> dict[tuple[str, str], Spec]:
     }
 
 
-def occupied(found: View) -> bool:
+def followed(session: Session, found: View) -> str:
+    """The commit that the next run must follow: an older one while this one's going back is held, or
+    while a target that it has no more still holds things of ours.
+    """
+    held = any(change.hold and change.hold.reason == "NotFastForward" for change in found.plan.changes)
+    return session.before if held or _occupied(found) else session.revision
+
+
+def _occupied(found: View) -> bool:
     """Is a target that git has no more still needed: unread, or with things of ours?"""
     seen = found.observation
     return any(

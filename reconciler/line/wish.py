@@ -11,9 +11,12 @@ from reconciler.model import (
     Condition,
     Declared,
     Ref,
+    Suspension,
     Target,
     Word,
 )
+
+_ASLEEP = Suspension("by its group, whose file is not valid")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +55,7 @@ def wish_of(session: Session) -> Wish:
     return Wish(
         declared=declared,
         gone=gone,
-        untouchable=frozenset(suspended) | frozenset(valid.invalid),
+        untouchable=frozenset(suspended) | frozenset(valid.invalid) | valid.claimed,
         conditions=(*suspended.values(), *invalid),
         waiting={ref: entry for ref, entry in _waiting(session) if ref not in suspended},
         targets=targets,
@@ -62,12 +65,21 @@ def wish_of(session: Session) -> Wish:
         - {ref.name for ref in valid.invalid if ref.kind == "Provider"},
         renamed={
             entry.metadata.formerly: ref
-            for ref, entry in declared.items()
+            for ref, entry in valid.declared.items()
             if entry.metadata.formerly is not None
         },
         still={target.name: target.suspended for target in targets.values() if target.suspended},
-        resting={ref.name: entry for ref, entry in suspended.items() if ref.kind == "UserGroup"},
+        resting=_resting(session, suspended),
     )
+
+
+def _resting(session: Session, suspended: Mapping[Ref, Condition]) -> dict[str, Condition]:
+    """The suspended groups, those included whose file is not valid."""
+    resting = {ref.name: entry for ref, entry in suspended.items() if ref.kind == "UserGroup"}
+    for name in session.valid.asleep:
+        ref = Ref("UserGroup", "", name)
+        resting[name] = Condition(ref, Word.SUSPENDED, "Suspended", f"suspended: {_ASLEEP.reason}", "author")
+    return resting
 
 
 def _as_it_is(target: Target, suspended: Mapping[Ref, Condition]) -> Target:
@@ -96,6 +108,7 @@ def _suspended(session: Session) -> Iterator[Condition]:
         for ref, entry in declared.items()
         if ref.kind == "UserGroup" and entry.metadata.suspend and entry.metadata.suspend.active(now)
     }
+    groups.update(dict.fromkeys(session.valid.asleep, _ASLEEP))
     for ref, entry in declared.items():
         own = entry.metadata.suspend
         suspension = own if own and own.active(now) else groups.get(ref.group)

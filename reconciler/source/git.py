@@ -24,7 +24,7 @@ from reconciler.errors import InvalidRepository, Transient
 from reconciler.printable import shown
 
 TIMEOUT: Final = 120.0  # seconds for one process that reads
-_SAFE: Final = (
+SAFE: Final = (
     "-c", "core.hooksPath=/dev/null",
     "-c", "core.fsmonitor=false",
     "-c", "core.quotePath=false",
@@ -127,13 +127,6 @@ class Repository:
         found = self._run("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^1", fail=False)
         return found.stdout.decode().strip() if found.returncode == 0 else None
 
-    def owner_before(self, revision: str, settings: str) -> str:
-        """What `owner:` said in this file before its last change; empty: none is known."""
-        flags = ("-p", "-U0", "-n1", "--format=", "--no-color", "--no-ext-diff", "--no-textconv", "-G^owner:")
-        shown_diff = self._run("log", *flags, "--end-of-options", revision, "--", settings, fail=False).stdout
-        found = re.search(rb"^-owner:[ \t]*[\"']?([a-z0-9-]+)", shown_diff, re.MULTILINE)
-        return found[1].decode() if found else ""
-
     def commit_time(self, revision: str) -> datetime:
         """When the commit was made, by the committer's clock."""
         shown_time = self._run("show", "-s", "--format=%ct", "--end-of-options", revision).stdout
@@ -204,14 +197,14 @@ class Repository:
         return tuple(sorted(set(_names(listing))))
 
     def _run(self, *arguments: str, fail: bool = True) -> subprocess.CompletedProcess[bytes]:
-        done = run_git((*_SAFE, *arguments), self.directory)
+        done = run_git((*SAFE, *arguments), self.directory)
         if fail and done.returncode != 0:
             said = shown(done.stderr.decode(errors="replace").strip(), 300)
             raise InvalidRepository(f"git could not read {self.location}: {said}")
         return done
 
     def _start(self, *arguments: str, stdin: IO[bytes]) -> subprocess.Popen[bytes]:
-        command = ["git", *_SAFE, *arguments]
+        command = ["git", *SAFE, *arguments]
         return subprocess.Popen(
             command,
             cwd=self.directory,
@@ -237,8 +230,6 @@ def run_git(
             check=False,
         )
     except FileNotFoundError as error:
-        if not directory.is_dir():
-            raise InvalidRepository(f"there is no directory '{directory}'") from error
         raise InvalidRepository("git is not installed", hint="install git 2.30 or newer") from error
     except subprocess.TimeoutExpired as error:
         raise Transient(f"git did not answer within {TIMEOUT:.0f} s in {directory}") from error
@@ -274,9 +265,10 @@ def open_repository(location: str, cache: Path) -> Repository:
 
 def open_work_tree(directory: Path) -> Repository | None:
     """The repository whose work tree this directory is, or is part of; None where it is none."""
-    found = run_git((*_SAFE, "rev-parse", "--is-inside-work-tree"), directory)
-    inside = found.stdout.strip() == b"true"
-    return Repository(str(directory), directory) if inside else None
+    if not directory.is_dir():
+        return None
+    found = run_git((*SAFE, "rev-parse", "--is-inside-work-tree"), directory)
+    return Repository(str(directory), directory) if found.stdout.strip() == b"true" else None
 
 
 def _open_directory(location: str) -> Repository:
@@ -285,7 +277,7 @@ def _open_directory(location: str) -> Repository:
         hint = "give a directory, or a URL that begins with https://, ssh:// or file://"
         raise InvalidRepository(f"there is no directory '{shown(location)}'", hint=hint)
     only_here = {"GIT_CEILING_DIRECTORIES": str(directory.resolve().parent)}
-    asked = run_git((*_SAFE, "rev-parse", "--is-bare-repository"), directory, only_here)
+    asked = run_git((*SAFE, "rev-parse", "--is-bare-repository"), directory, only_here)
     if asked.returncode != 0:
         raise InvalidRepository(
             f"'{shown(location)}' is not a git repository: {_why(directory)}",

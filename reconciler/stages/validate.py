@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from typing import Any
 
 from reconciler.checks.against import validate_against
 from reconciler.checks.schema import Finding
@@ -31,7 +32,7 @@ from reconciler.checks.validated import Validated
 from reconciler.checks.verdicts import Candidate, Kinds, SettingsSchema, candidates
 from reconciler.errors import InvalidRepository, Problem
 from reconciler.guess import closest
-from reconciler.model import Declared, Ref
+from reconciler.model import NOTHING, Declared, Ref
 from reconciler.printable import printable
 from reconciler.source.parse import SETTINGS
 from reconciler.source.snapshot import Document, Snapshot
@@ -129,7 +130,32 @@ def _validated(
         revision=snapshot.revision,
         blobs=snapshot.blobs,
         own=snapshot.settings,
+        claimed=frozenset(_claimed(objects)),
+        asleep=frozenset(_asleep(objects)),
     )
+
+
+def _claimed(objects: Iterable[Candidate]) -> Iterator[Ref]:
+    """The former names that objects with problems give, as far as they can be read."""
+    for entry in objects:
+        former = _metadata(entry).get("formerly") if entry.findings else None
+        try:
+            if isinstance(former, str):
+                yield Ref.parse(former)
+        except ValueError:  # that is one of its problems
+            continue
+
+
+def _asleep(objects: Iterable[Candidate]) -> Iterator[str]:
+    """Groups that a mistake in their file must not wake."""
+    for entry in objects:
+        if entry.findings and entry.ref and entry.ref.kind == "UserGroup" and _metadata(entry).get("suspend"):
+            yield entry.ref.name
+
+
+def _metadata(entry: Candidate) -> Mapping[str, Any]:
+    metadata = entry.document.value.get("metadata")
+    return metadata if isinstance(metadata, Mapping) else NOTHING
 
 
 def _could_be_another(entry: Candidate) -> bool:
@@ -161,7 +187,8 @@ def _located(
             look = places.key if finding.at_key else places.value
             line, column = look(document.index, finding.path)
             where = (printable(path), line, column)
-            yield document, Problem(*where, finding.code, finding.message, finding.hint)
+            said = (printable(finding.message), printable(finding.hint))  # names of authors are in there
+            yield document, Problem(*where, finding.code, *said)
 
 
 def _notices(declared: Mapping[Ref, Declared], untrusted: frozenset[str]) -> Iterator[str]:

@@ -104,3 +104,28 @@ def test_what_supersedes_is_never_held_by_a_freeze() -> None:
             "a/w",
         ]
         quiet(lab)
+
+
+def test_what_was_renamed_expires_under_its_new_name() -> None:
+    """With a suspect clock the thing under the old name is as safe as under the new one."""
+    with Lab(uploads("u", "v")) as lab:
+        lab.apply()
+        lab.drop("software/a-u.yaml")
+        renamed = f"formerly: SoftwareUpload/a/u, expires: {day(3)}"
+        lab.commit(uploads("w", metadata=renamed, path="a/u"))
+        applied = quiet(lab, ExitCode.HELD, now=at(day(40)))
+        assert holds(applied) == {"SoftwareUpload/a/w": "ClockSuspect"}
+        assert names(lab) == {"u", "v"}
+
+
+def test_maintenance_is_no_time_for_writes() -> None:
+    with Lab({**uploads("u"), **uploads("c", target="cnaf")}) as lab:
+        lab.apply()
+        before = lab.files["providers/alba.yaml"]
+        lab.commit({"providers/alba.yaml": before.replace("spec:\n", "spec:\n  status: maintenance\n")})
+        lab.commit(uploads("u", keepPrevious=2))
+        applied = quiet(lab)
+        assert word(applied, "SoftwareUpload/a/u") == ("Waiting", "TargetSuspended")
+        lab.commit({"providers/alba.yaml": before})
+        lab.apply()
+        quiet(lab)

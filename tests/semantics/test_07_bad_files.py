@@ -65,3 +65,16 @@ def test_precedence_of_exit_codes() -> None:
         assert lab.apply().exit_code is ExitCode.FAILED
         lab.commit(uploads("m", sha256="short"))
         assert lab.apply().exit_code is ExitCode.INVALID
+
+
+def test_a_rename_whose_file_is_bad_removes_nothing() -> None:
+    with Lab(uploads("u", "v")) as lab:
+        lab.apply()
+        lab.drop("software/a-u.yaml")
+        lab.commit(uploads("w", metadata="formerly: SoftwareUpload/a/u", path="a/u", sha256="short"))
+        quiet(lab, ExitCode.INVALID)
+        assert names(lab) == {"u", "v"}
+        lab.commit(uploads("w", metadata="formerly: SoftwareUpload/a/u", path="a/u"))
+        assert lab.apply().exit_code is ExitCode.CONVERGED
+        assert names(lab) == {"w", "v"}
+        quiet(lab)

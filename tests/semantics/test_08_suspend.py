@@ -82,3 +82,15 @@ def test_a_dependent_of_a_suspended_one_goes_if_it_stands_else_waits() -> None:
         applied = lab.apply()
         assert word(applied, "DataRule/a/r")[0] == "Waiting", condition(applied, "DataRule/a/r")
         assert not standing(lab, "replica")
+
+
+def test_a_mistake_in_its_file_does_not_wake_a_group() -> None:
+    with Lab(uploads("u", "v")) as lab:
+        lab.apply()
+        group = lab.files["groups/a.yaml"].replace("name: a", f"name: a, {SUSPEND}")
+        lab.commit({"groups/a.yaml": group + "  nonsense: 1\n", **uploads("u", keepPrevious=2)})
+        lab.drop("software/a-v.yaml")
+        applied = quiet(lab, ExitCode.INVALID)
+        assert word(applied, "UserGroup/a") == ("Failed", "Invalid")
+        assert word(applied, "SoftwareUpload/a/u") == ("Suspended", "Suspended")
+        assert names(lab) == {"u", "v"}

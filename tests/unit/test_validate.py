@@ -123,7 +123,13 @@ def test_metadata_is_read(tmp_path: Path) -> None:
             "the fields are contacts, description, identity, recipients, slas",
         ),
         (group(spec="[]"), (4, 7), "WrongType", "expected a mapping, found a list", ""),
-        (group(spec="{description: 5}"), (4, 21), "WrongType", "expected a string, found the number 5", ""),
+        (
+            group(spec="{description: 5}"),
+            (4, 21),
+            "WrongType",
+            "expected a string, found the number 5",
+            'quote it: "5"',
+        ),
         (group(spec="{description: ~}"), (4, 21), "WrongType", "expected a string, found nothing", ""),
         (
             group(spec="{contacts: [a@b.c, nobody]}"),
