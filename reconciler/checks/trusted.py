@@ -47,9 +47,11 @@ def trusted_side(
     found = objects if same else candidates(trusted, kinds, settings_schema, only="Provider")
     of_provider = [entry for entry in found if entry.ref is not None and entry.ref.kind == "Provider"]
     ownership = ownership_of(settings.ownership)
+    named = {entry.ref for entry in of_provider if entry.ref}
     of_provider = _in_their_place(of_provider, ownership)
+    strange = named - {entry.ref for entry in of_provider}
     twins = twins_of(of_provider)
-    broken = frozenset(
+    broken = frozenset(strange) | frozenset(
         entry.ref for entry in of_provider if entry.ref and (entry.findings or entry.ref in twins)
     )
     providers = {

@@ -265,10 +265,9 @@ def open_repository(location: str, cache: Path) -> Repository:
 
 def open_work_tree(directory: Path) -> Repository | None:
     """The repository whose work tree this directory is, or is part of; None where it is none."""
-    if not directory.is_dir():
-        return None
-    found = run_git((*SAFE, "rev-parse", "--is-inside-work-tree"), directory)
-    return Repository(str(directory), directory) if found.stdout.strip() == b"true" else None
+    asked = (*SAFE, "rev-parse", "--is-inside-work-tree")
+    inside = directory.is_dir() and run_git(asked, directory).stdout.strip() == b"true"
+    return Repository(str(directory), directory) if inside else None
 
 
 def _open_directory(location: str) -> Repository:

@@ -239,9 +239,15 @@ def _reason(resource: Resource, spec: Spec, thing: Observed) -> str:
         return "Undeleted"
     if thing.mark is not None and thing.mark.id != mark_id(resource.ref):
         return "Renamed"
+    if thing.mark is not None and (thing.mark.lock, thing.mark.keep) != _flags(resource):
+        return "SpecChanged"
     if thing.mark is None or not thing.mark.spec_hash or thing.mark.spec_hash == digest_of(spec):
         return thing.reason or "Drifted"
     return "SpecChanged"
+
+
+def _flags(resource: Resource) -> tuple[bool, bool]:
+    return (resource.metadata.locked, resource.metadata.keep)
 
 
 def _change(

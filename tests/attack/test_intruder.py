@@ -78,6 +78,25 @@ def test_u1_nobody_suspends_or_moves_others(text: str, lab: Lab) -> None:
     unharmed(lab)
 
 
+def test_u1_nobody_makes_a_site_of_his_own(lab: Lab) -> None:
+    """A Provider in a group's folder would be a target with settings of the author's choice."""
+    mine = base()["providers/alba.yaml"].replace("name: alba", "name: mine")
+    lab.commit({"software/b/p.yaml": mine, "software/b/v.yaml": upload("v", "b", target="mine")})
+    planned = lab.plan()
+    assert [problem.path for problem in planned.invalid] == ["software/b/p.yaml"]
+    assert not touched(planned)
+    unharmed(lab)
+
+
+def test_u1_a_provider_in_a_strange_place_holds_its_things(lab: Lab) -> None:
+    provider = lab.files.pop("providers/alba.yaml")
+    lab.commit({**lab.files, "software/b/alba.yaml": provider}, whole=True)
+    before = lab.digest()
+    for _ in range(2):
+        assert lab.apply().exit_code == ExitCode.INVALID
+    assert lab.digest() == before
+
+
 def test_u1_a_group_can_not_be_named_in_the_folder_of_another(lab: Lab) -> None:
     lab.commit({"software/b/v.yaml": upload("v", "a")})
     planned = lab.plan()
