@@ -101,7 +101,7 @@ def apply(request: Request) -> Applied:
 def _consent(session: Session, view: View) -> Consent:
     """What `--approve` and `--plan` allow. Remembered for 24 hours, bound to the changes."""
     request = session.request
-    present = summary.present(view)
+    present = {} if request.plan_file is None else summary.present(view)  # only a FILE is held against it
     said = consent(view.plan, request.approve, request.plan_file, present)
     if said.approved:
         session.store.approve(said.approved, session.now, getuser())

@@ -11,20 +11,12 @@ from reconciler import registry
 from reconciler.kind import Ask
 from reconciler.line.session import Session
 from reconciler.line.wish import Wish
-from reconciler.model import (
-    Observed,
-    Ref,
-    Target,
-)
+from reconciler.model import Observed, Ref, Target
 from reconciler.stages.observe import Observation, Reading, cadence_of, limit_for, observe, probe_for
 from reconciler.units import duration
 
 DEEP_SECONDS = 30.0
-
-
 ALL_DEEP_SECONDS = 24 * 3600.0
-
-
 CATCH_UP = 200  # deep reads per target and pass
 
 
@@ -36,7 +28,7 @@ def read(session: Session, wanted: Wish, only: frozenset[str] | None = None) -> 
     readings = [_reading(session, target, natural, first=only is None) for target in targets]
     request.progress("observe", {"targets": len(readings)})
     deep = ALL_DEEP_SECONDS if request.deep else DEEP_SECONDS
-    due = _never if only is not None else _always if request.deep else _due(session)
+    due = _never if only is not None else _has_content if request.deep else _due(session)
     seen = observe(readings, session.folders, due, session.now, deep_seconds=deep)
     return replace(seen, things={name: _dated(things, history) for name, things in seen.things.items()})
 
@@ -82,10 +74,6 @@ def unmarkable(wanted: Wish) -> dict[tuple[str, str], Ref]:
         if part.marked == "natural"
         for key in kinds[ref.kind].natural_keys(declared)
     }
-
-
-def _always(thing: Observed) -> bool:
-    return _has_content(thing)
 
 
 def _never(_thing: Observed) -> bool:

@@ -1,7 +1,7 @@
 """The pieces of the line that stand between the stages: they pass data on and decide nothing of their own.
 
-What is wanted now (`wish`), what is read (`read`), what the pure stages look at (`world`), and the plan
-that comes out (`view`).
+What the pure stages look at (`world`), what is wanted in primitive things (`expanded`), and the plan that
+comes out (`view`).
 """
 
 from __future__ import annotations
