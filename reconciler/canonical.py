@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from typing import Any
 
 _encode = json.JSONEncoder(
@@ -16,32 +17,23 @@ _encode = json.JSONEncoder(
 ).encode
 
 
+# A number that the two might spell differently: a float, or an integer that may be beyond 2^53. A string
+# may look like one to this; it is then written the long way, to the same bytes.
+_ODD_NUMBER = re.compile(r"[:\[,]-?(?:\d+[.eE]|\d{16}|NaN|Infinity)")
+
+
 def canonical(value: Any) -> bytes:
     """The RFC 8785 bytes of a JSON value (mappings, sequences, strings, numbers, booleans, None)."""
-    if _plain(value):
-        return _encode(value).encode()
+    text = _encode(value)
+    if text.isascii() and "\x7f" not in text and not _ODD_NUMBER.search(f":{text}"):
+        return text.encode()
     import rfc8785  # noqa: PLC0415  only values with floats or beyond ASCII need it
 
-    plain = json.loads(_encode(value))
+    plain = json.loads(text)
     try:
         return rfc8785.dumps(plain)
     except (UnicodeEncodeError, rfc8785.CanonicalizationError):
         return json.dumps(plain, sort_keys=True).encode()  # what no JSON can say: a back-end's odd answer
-
-
-def _plain(value: Any) -> bool:
-    """Does the standard library write this value exactly as RFC 8785 wants it?"""
-    if isinstance(value, str):
-        return value.isascii() and "\x7f" not in value
-    if isinstance(value, bool) or value is None:
-        return True
-    if isinstance(value, int):
-        return -(2**53) < value < 2**53
-    if isinstance(value, (list, tuple)):
-        return all(_plain(entry) for entry in value)
-    if isinstance(value, float):
-        return False
-    return all(_plain(key) and _plain(entry) for key, entry in value.items())
 
 
 def digest_of(value: Any) -> str:

@@ -381,6 +381,7 @@ class Condition:
     next_try: datetime | None = None
     attempts: int = 0
     blocked_by: tuple[Ref, ...] = ()
+    last_try: datetime | None = field(default=None, compare=False)  # when something was last written for it
 
 
 @dataclass(frozen=True, slots=True)

@@ -151,22 +151,16 @@ def _startable(
 
 def _failed_before(session: Session, change: Change) -> bool:
     """Did just this change fail in the last run? Then it comes last: failing ones never starve the others."""
-    tried = session.history.tries.get(change.ref.object)
-    known = session.history.conditions.get(change.ref.object)
-    return (
-        known is not None
-        and known.word is Word.FAILED
-        and tried is not None
-        and change.digest in tried.failed
-    )
+    tried = session.history.failed.get(change.ref.object)
+    return tried is not None and change.digest in tried.failed
 
 
 def _backs_off(session: Session, change: Change) -> bool:
     """Did just this change fail lately, and is its next try still to come?"""
-    known = session.history.conditions.get(change.ref.object)
-    if known is None or known.next_try is None or session.now >= known.next_try:
+    tried = session.history.failed.get(change.ref.object)
+    if tried is None or tried.again is None or session.now >= tried.again:
         return False
-    return _failed_before(session, change)
+    return change.digest in tried.failed
 
 
 def _settled(done: Iterable[Outcome]) -> set[str]:

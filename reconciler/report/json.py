@@ -67,7 +67,7 @@ def plan_json(
 def _timeless(condition: Condition) -> dict[str, Json]:
     """A condition without its times: the same plan has the same JSON."""
     found = condition_json(condition)
-    return {key: found[key] for key in found if key not in ("since", "nextTry")}
+    return {key: found[key] for key in found if key not in ("since", "lastTry", "nextTry")}
 
 
 def change_json(change: Change) -> dict[str, Json]:
@@ -126,6 +126,7 @@ def condition_json(condition: Condition) -> dict[str, Json]:
         "who": condition.who,
         "source": {"path": condition.source.path, "line": condition.source.line},
         "since": _time(condition.since),
+        "lastTry": _time(condition.last_try),
         "nextTry": _time(condition.next_try),
         "attempts": condition.attempts,
         "blockedBy": [str(ref) for ref in condition.blocked_by],

@@ -113,6 +113,8 @@ def _reasons(worst: Condition) -> Iterator[str]:
         yield "  - waits for " + ", ".join(code(str(ref)) for ref in worst.blocked_by[:20])
     if who(worst):
         yield f"  - {who(worst) if worst.who in _PLAIN_WHO else code(worst.who)}"
+    if worst.last_try:
+        yield f"  - last try {words.moment(worst.last_try)}"
     if worst.next_try:
         yield f"  - next try {words.moment(worst.next_try)}"
 

@@ -115,6 +115,8 @@ def _detail_lines(condition: Condition, now: datetime, style: Style, indent: str
         yield indent + "waits for " + ", ".join(words.plain(str(ref)) for ref in condition.blocked_by)
     if who(condition):
         yield indent + who(condition)
+    if condition.last_try:
+        yield f"{indent}last try {words.ago(condition.last_try, now)}"
     if condition.next_try:
         yield f"{indent}next try {words.ago(condition.next_try, now)}"
     if words.next_command(condition):
@@ -203,6 +205,7 @@ def _part_lines(condition: Condition, now: datetime, style: Style) -> Iterator[s
         next_try=condition.next_try,
         attempts=condition.attempts,
         blocked_by=condition.blocked_by,
+        last_try=condition.last_try,
     )
     yield from _detail_lines(bare, now, style, " " * 14)
     yield ""

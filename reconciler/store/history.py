@@ -16,13 +16,14 @@ from typing import Any, Final
 from reconciler.model import Condition, Ref, mark_id
 from reconciler.store.rows import (
     SELECT_CONDITIONS,
+    SELECT_FAILED,
     SELECT_REMOVALS,
-    Conditions,
     LastTry,
     Removal,
     conditions_of,
     text_of,
     time_of,
+    tries_of,
 )
 
 Rows = Callable[..., list[tuple[Any, ...]]]
@@ -64,18 +65,14 @@ class History:
         return next((str(revision) for (revision,) in followed), "")
 
     @cached_property
-    def _conditions(self) -> Conditions:
-        return conditions_of(self.rows(SELECT_CONDITIONS))
-
-    @property
     def conditions(self) -> Mapping[Ref, Condition]:
         """How everything stood at the end of the last run."""
-        return self._conditions.by_ref
+        return conditions_of(self.rows(SELECT_CONDITIONS))
 
-    @property
-    def tries(self) -> Mapping[Ref, LastTry]:
-        """When something was last written, and which change that was: for the back-off."""
-        return self._conditions.tries
+    @cached_property
+    def failed(self) -> Mapping[Ref, LastTry]:
+        """What had failed at the end of the last run: for the back-off."""
+        return tries_of(self.rows(SELECT_FAILED))
 
     @cached_property
     def _readings(self) -> Mapping[str, tuple[float | None, bool]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -22,8 +22,9 @@ LONGEST_MESSAGE: Final = 4000
 # Plain SQL that both databases read the same way, so that SQLite needs no more than its own module.
 SELECT_CONDITIONS: Final = """
     SELECT ref, word, reason, message, who, path, line, since, next_try, attempts, blocked_by,
-    last_try, digest FROM conditions
+    last_try FROM conditions
 """
+SELECT_FAILED: Final = "SELECT ref, digest, next_try FROM conditions WHERE word = 'Failed'"
 SELECT_RUNS: Final = """
     SELECT run, started, finished, revision, digest, exit_code, summary, seconds, blind FROM runs
     WHERE :ref = '' OR run IN (SELECT run FROM outcomes WHERE object = :ref OR ref = :ref)
@@ -64,10 +65,10 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class LastTry:
-    """When an object was last written, and the digests of the changes that failed then."""
+    """Of an object that failed: the digests of the changes that did, and when they are tried again."""
 
-    when: datetime
     failed: frozenset[str]
+    again: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,14 +108,6 @@ class Retention:
 
     days: int = 90
     runs: int = 10_000
-
-
-@dataclass(frozen=True, slots=True)
-class Conditions:
-    """All that the table of conditions says."""
-
-    by_ref: Mapping[Ref, Condition] = field(default_factory=dict)
-    tries: Mapping[Ref, LastTry] = field(default_factory=dict)
 
 
 def text_of(when: datetime) -> str:
@@ -159,12 +152,11 @@ def row_of_condition(condition: Condition) -> Row:
 _WORDS: Final = {str(word): word for word in Word}
 
 
-def conditions_of(rows: Sequence[Sequence[Any]]) -> Conditions:
+def conditions_of(rows: Sequence[Sequence[Any]]) -> dict[Ref, Condition]:
     """The nouns of what SELECT_CONDITIONS found."""
     by_ref: dict[Ref, Condition] = {}
-    tries: dict[Ref, LastTry] = {}
     parse, when = Ref.parse, datetime.fromisoformat
-    for ref_text, word, reason, message, who, path, line, since, later, count, blocked, last, digest in rows:
+    for ref_text, word, reason, message, who, path, line, since, later, count, blocked, last in rows:
         ref = parse(ref_text)
         by_ref[ref] = Condition(
             ref,
@@ -177,10 +169,14 @@ def conditions_of(rows: Sequence[Sequence[Any]]) -> Conditions:
             when(later) if later else None,
             count,
             tuple(parse(text) for text in blocked.split("\n")) if blocked else (),
+            when(last) if last else None,
         )
-        if last:
-            tries[ref] = LastTry(when(last), frozenset(digest.split()))
-    return Conditions(by_ref, tries)
+    return by_ref
+
+
+def tries_of(rows: Sequence[Sequence[Any]]) -> dict[Ref, LastTry]:
+    """The nouns of what SELECT_FAILED found."""
+    return {Ref.parse(ref): LastTry(frozenset(digest.split()), time_of(again)) for ref, digest, again in rows}
 
 
 def settled(

@@ -99,7 +99,7 @@ def _remove(connection: Connection, table: Any, keys: Any) -> None:
 def read_conditions(connection: Connection) -> dict[Ref, Condition]:
     """All conditions as they stand, inside the transaction."""
     rows = [tuple(row) for row in connection.execute(text(SELECT_CONDITIONS))]
-    return dict(conditions_of(rows).by_ref)
+    return conditions_of(rows)
 
 
 def write_end(

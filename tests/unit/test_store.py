@@ -33,6 +33,7 @@ from reconciler.model import (
     mark_id,
 )
 from reconciler.store import Reading, Removal, Retention, Store, empty_history, open_store
+from reconciler.store.rows import LastTry
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 LATER = NOW + timedelta(minutes=10)
@@ -92,7 +93,7 @@ def attempted(store: Store, *changes: Change, at: datetime = NOW) -> str:
 def test_a_missing_store_is_an_empty_history(location: str) -> None:
     history = open_store(location, "lab").history(NOW)
     assert (history.last_revision, history.last_run_time) == ("", None)
-    assert (dict(history.conditions), dict(history.tries), dict(history.durations)) == ({}, {}, {})
+    assert (dict(history.conditions), dict(history.failed), dict(history.durations)) == ({}, {}, {})
     assert not history.proves_absent([ID], "recas.disk")
     assert not history.approved("sha256:00")
     assert not history.was_blind("recas.disk")
@@ -122,7 +123,7 @@ def test_nothing_is_written_without_the_lock(location: str) -> None:
 
 def test_a_run_is_recorded_from_begin_to_finish(location: str) -> None:
     blocked = Condition(
-        PART, Word.WAITING, "Transient", "503", "time", Source("a.yaml", 7), NOW, LATER, 3, (OBJECT,)
+        PART, Word.FAILED, "Transient", "503", "time", Source("a.yaml", 7), NOW, LATER, 3, (OBJECT,)
     )
     done = Outcome(change(), Result.FAILED, "Transient", "503 Service Unavailable", "time")
     with open_store(location, "lab") as store, store.lease():
@@ -137,8 +138,8 @@ def test_a_run_is_recorded_from_begin_to_finish(location: str) -> None:
         assert history.last_run_time == LATER
         assert history.conditions[PART] == blocked
         assert history.conditions[OBJECT] == replace(standing(), since=LATER)
-        assert history.tries[PART].failed == history.tries[OBJECT].failed == {change().digest}
-        assert history.tries[PART].when == LATER
+        assert history.failed == {PART: LastTry(frozenset({change().digest}), LATER)}
+        assert [entry.last_try for entry in history.conditions.values()] == [LATER, LATER]
         assert (found.run, found.exit_code, found.finished) == (run, 0, LATER)
         assert found.summary == {
             "create": 1,
