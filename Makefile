@@ -21,8 +21,8 @@ help: ## this list
 demo: run-environment ## the whole loop on this machine: plan, apply, drift, heal, prune, hold
 	@$(BIN)/python -m demo
 
-demo-clean: ## remove everything that the demo made
-	@rm -rf .demo
+demo-clean: ## end and remove everything that the demo made
+	@$(BIN)/python -m demo.clean 2>/dev/null || python3 -m demo.clean
 
 # ── work ─────────────────────────────────────────────────────────────────────────────────────────
 

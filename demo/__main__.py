@@ -18,14 +18,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from demo.clean import remove
 from demo.make_uploads import DATASETS, data_files, make_uploads
+from demo.services import code, end_service, fetched, supervisors
+from reconciler.secret.key import make_key
 
 CHECKOUT = Path(__file__).parents[1]
 DEMO = CHECKOUT / ".demo"
 HOME = DEMO / "home"
 REPOSITORY = DEMO / "config"
-DATA = HOME / ".local" / "share" / "reconciler" / "demo-datacloud"
+OWNER = "demo-datacloud"
+DATA = HOME / ".local" / "share" / "reconciler" / OWNER
 SOFTWARE = DATA / "stratum" / "sw.example.org"
+ALERTS, ANALYSIS = "Deployment/virgo/alerts", "Deployment/cms/analysis"
 EMPTY_PLAN = "sha256:" + hashlib.sha256(b"[]").hexdigest()
 
 CONVERGED, PENDING, HELD = 0, 2, 4
@@ -39,8 +44,10 @@ def main() -> None:
     quiet_second_apply()
     change_by_commit()
     drift_by_hand()
+    service_by_hand()
     removed_from_git()
     mass_removal()
+    say_machines()
     print(f"\n{bold('All claims hold.')} {time.monotonic() - started:.0f} s. Look around in .demo/;")
     print(f"  export HOME={HOME}; cd {REPOSITORY}; {program()} status")
 
@@ -48,12 +55,13 @@ def main() -> None:
 def prepare() -> None:
     """A repository, uploads, and an empty world."""
     chapter("A repository of YAML, three sites, nothing there yet")
-    shutil.rmtree(DEMO, ignore_errors=True)
+    remove()
     HOME.mkdir(parents=True)
     shutil.copytree(CHECKOUT / "sample-config-repo", REPOSITORY)
     make_uploads(DATA / "uploads")
     git("init", "--quiet", "--initial-branch", "main")
     commit("The sample")
+    make_key(HOME / ".config" / "reconciler" / f"{OWNER}.key")
     reconciler("validate", expect=CONVERGED)
     claim("the repository is valid", condition=True)
 
@@ -68,6 +76,11 @@ def first_apply() -> None:
     claim("two sites hold the Higgs data, byte for byte", len(good_replicas("higgs-2026")) == 2)
     claim("three sites hold the Virgo strain, byte for byte", len(good_replicas("strain-o5")) == 3)
     claim("ROOT 6.32 and 6.34 are published side by side", published("6.32") and published("6.34"))
+    claim("the page of alerts comes through the front end", b"No alert" in page(ALERTS))
+    claim(
+        "JupyterLab answers, and asks for its token",
+        b"version" in page(ANALYSIS, "api") and code(url(ANALYSIS) + "api/contents") == 403,
+    )
 
 
 def quiet_second_apply() -> None:
@@ -84,16 +97,18 @@ def quiet_second_apply() -> None:
 
 def change_by_commit() -> None:
     """What is committed comes true."""
-    chapter("a commit: a third copy, and the next release of basf2")
+    chapter("a commit: a third copy, the next release of basf2, another page")
     edit("data/cms/higgs.yaml", "copies: 2", "copies: 3")
     tarball = DATA / "uploads/software/basf2-09.tar"
     edit("software/belle2/basf2.yaml", "basf2-08.tar", tarball.name)
     edit("software/belle2/basf2.yaml", sha256("basf2-08.tar"), sha256(tarball.name))
-    commit("A third copy of higgs; basf2 09")
+    edit("deployments/virgo/alerts.yaml", "No alert since Tuesday", "S261121a: a merger of two black holes")
+    commit("A third copy of higgs; basf2 09; an alert")
     reconciler("plan", "--exit-code", expect=PENDING)
     reconciler("apply", expect=CONVERGED)
     claim("three sites hold the Higgs data", len(good_replicas("higgs-2026")) == 3)
     claim("basf2 09 is what users see", basf2() == b"threads = 8\n")
+    claim("the page shows the alert", b"S261121a" in page(ALERTS))
     claim("and nothing is left to do", plan()["digest"] == EMPTY_PLAN)
 
 
@@ -111,19 +126,33 @@ def drift_by_hand() -> None:
     claim("and nothing is left to do", plan("--deep")["digest"] == EMPTY_PLAN)
 
 
+def service_by_hand() -> None:
+    """A service that somebody ends starts again, and no other is touched."""
+    chapter("somebody ends the web server of the back end, with all that would restart it")
+    spared = supervisors(DATA) - end_service(DATA, f"{ALERTS}/backend.server")
+    claim("the page is gone", not page(ALERTS))
+    reconciler("plan", "--exit-code", expect=PENDING)
+    reconciler("apply", expect=CONVERGED)
+    claim("the page is back", b"S261121a" in page(ALERTS))
+    claim("the other services went on undisturbed", spared <= supervisors(DATA))
+    claim("and nothing is left to do", plan()["digest"] == EMPTY_PLAN)
+
+
 def removed_from_git() -> None:
     """What leaves git leaves the world."""
-    chapter("a file is deleted in git")
-    git("rm", "--quiet", "software/cms/root-6-32.yaml")
-    commit("ROOT 6.32 is no longer used")
+    chapter("files are deleted in git: a program, a service")
+    before = url(ALERTS)
+    git("rm", "--quiet", "software/cms/root-6-32.yaml", "deployments/virgo/alerts.yaml")
+    commit("ROOT 6.32 is no longer used; no more alerts")
     reconciler("apply", expect=CONVERGED)
+    claim("the web service is gone, with its machines", not fetched(before) and len(supervisors(DATA)) == 1)
     claim("ROOT 6.32 is gone, 6.34 is there", not published("6.32") and published("6.34"))
 
 
 def mass_removal() -> None:
     """Too much at once waits for a human, and does exactly what the human saw."""
     chapter("everything of CMS is deleted in git, by mistake perhaps")
-    git("rm", "--quiet", "-r", "data/cms", "software/cms")
+    git("rm", "--quiet", "-r", "data/cms", "software/cms", "deployments/cms")
     commit("Clean up")
     before = world()
     held = plan()
@@ -132,12 +161,18 @@ def mass_removal() -> None:
     claim("all of it, not a part", all(change["hold"] for change in held["changes"]))
     chapter("an operator looks, and approves exactly this plan by its digest")
     reconciler("apply", "--approve", held["digest"], expect=CONVERGED)
-    claim("CMS is gone", not good_replicas("higgs-2026") and not published("6.34"))
+    claim("CMS is gone", not good_replicas("higgs-2026") and not published("6.34") and not supervisors(DATA))
     claim(
         "the others are untouched",
         len(good_replicas("strain-o5")) == 3 and b"8" in basf2(),
     )
     claim("and nothing is left to do", plan()["digest"] == EMPTY_PLAN)
+
+
+def say_machines() -> None:
+    """The same files also run on real machines."""
+    if os.geteuid() == 0 and Path("/etc/debian_version").exists():
+        print("\nThe same services on systemd-nspawn machines, and a SLURM cluster: make demo-machines")
 
 
 # ── the world, looked at without the reconciler ──────────────────────────────────────────────────
@@ -171,6 +206,18 @@ def world() -> dict[str, tuple[int, int]]:
     """Every file at the sites and in the software repository: size and time of the last write."""
     files = [path for folder in ("sites", "stratum") for path in (DATA / folder).rglob("*") if path.is_file()]
     return {str(path): (path.stat().st_size, path.stat().st_mtime_ns) for path in sorted(files)}
+
+
+def url(deployment: str) -> str:
+    """Where a deployment is, as it says."""
+    words = [program(), "outputs", deployment, "--quiet", "--format", "json"]
+    done = subprocess.run(words, cwd=REPOSITORY, env=environment(), check=True, stdout=subprocess.PIPE)
+    return str(json.loads(done.stdout)["url"])
+
+
+def page(deployment: str, path: str = "") -> bytes:
+    """What a service shows; empty: nothing."""
+    return fetched(url(deployment) + path)
 
 
 def spoil(path: Path) -> None:

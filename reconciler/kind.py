@@ -6,12 +6,13 @@ folder, one entry point) contributes a stateless `Hand` per primitive kind. Noth
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, ClassVar, Generic, Protocol, TypeVar, runtime_checkable
 
-from reconciler.errors import Rejected
+from reconciler.errors import BackendError, Rejected
+from reconciler.library import EMPTY, Library
 from reconciler.model import (
     Change,
     Condition,
@@ -34,13 +35,15 @@ class Primitive:
 
     `immutable` names top-level spec keys that can't be changed in place: a change there is a replace,
     in `replace_order`. `computed` are the attributes that the back-end gives (name → type, one of
-    string, integer, address, url). `marked` is atomic | name | part | natural: a natural thing is the
-    object itself, found by its key, never deleted by us, and changed only where the author says `adopt`.
+    string, integer, address, url, ports: name → number). `marked` is atomic | name | part | natural: a
+    natural thing is the object itself, found by its key, never deleted by us, and changed only where the
+    author says `adopt`; a part is inside of what it `uses`, keeps its mark there, and goes with it.
     `listed` is what one bulk list shows: full (the spec), digest (the spec's hash, in the mark, and some
     keys), each (some keys; a deep read shows the rest). `heals` is what a Failed thing takes, update |
     replace; half-made things are completed by an update. `undeletes`: an update takes a Deleting thing
     back. `rank` orders deletes of one pass where uses do not say. `cadence` is how often the content is
-    verified again, for kinds that have content.
+    verified again, for kinds that have content; `proved_by_running` those whose proof runs something on a
+    machine, which a plan never does.
     """
 
     name: str
@@ -55,6 +58,7 @@ class Primitive:
     heals: str = "update"
     undeletes: bool = False
     cadence: timedelta | None = None
+    proved_by_running: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +67,10 @@ class World:
 
     `seen` holds what was observed, by the Ref of the object it belongs to (all targets). `could_hold`
     answers whether a blind target could hold something of that object: True unless the target was
-    read, or the store proves that nothing of the object is there.
+    read, or the store proves that nothing of the object is there. `library` are the services and roles of
+    the repository. `tag` is what is shown of a secret that an object names: 8 hex digits that change with its
+    value; it raises Denied where the secret can't be had, and gives nothing where git alone is asked.
+    `serves` says whether a target serves a primitive kind, `traits` what is known of it without asking it.
     """
 
     now: datetime
@@ -73,6 +80,10 @@ class World:
     blind: Mapping[str, str]
     could_hold: Callable[[Ref, str], bool]
     facts: Mapping[str, Mapping[str, Json]] = field(default_factory=dict)
+    library: Library = EMPTY
+    tag: Callable[[Ref, str], str] = lambda _ref, _reference: ""
+    serves: Callable[[str, str], bool] = lambda _target, _primitive: True
+    traits: Callable[[str], Mapping[str, Json]] = lambda _target: {}
     _made: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def once(self, name: str, make: Callable[[World], T]) -> T:
@@ -112,6 +123,10 @@ class Kind(Generic[SpecT]):
         """What a schema can't say: (dotted path, message, hint) per problem. Pure and offline."""
         return ()
 
+    def check_library(self, declared: Declared, library: Library) -> Iterable[tuple[str, str, str]]:
+        """The same for what also the services and roles of the repository have to say."""
+        return ()
+
     def check_together(self, declared: Collection[Declared]) -> Iterable[tuple[Declared, str, str, str]]:
         """What only all objects of the kind together show: (object, dotted path, message, hint)."""
         return ()
@@ -135,7 +150,9 @@ class Kind(Generic[SpecT]):
         """
         return None
 
-    def outputs(self, declared: Declared, parts: Collection[Observed]) -> Mapping[str, Json]:
+    def outputs(
+        self, declared: Declared, parts: Collection[Observed], library: Library
+    ) -> Mapping[str, Json]:
         """What the object gives its users once it stands."""
         return {}
 
@@ -198,11 +215,34 @@ class Hand(Protocol[ClientT]):
         ...
 
 
-class Places(Protocol):
+@runtime_checkable
+class BatchHand(Protocol[ClientT]):
+    """A hand that can make many things in one go, and is much faster so."""
+
+    def apply_together(
+        self, client: ClientT, changes: Sequence[tuple[Change, Mark]]
+    ) -> Sequence[BackendError | None]:
+        """What `apply` does, for several: what became of each, in the same order; None: it went well."""
+        ...
+
+
+class DataFolder(Protocol):
     """Where drivers that work on this machine keep things: relative settings are relative to `data`."""
 
     @property
     def data(self) -> str: ...
+
+
+class Places(DataFolder, Protocol):
+    """What drivers get from us.
+
+    `secret` is the value of a reference, asked for when it is used and never kept; it raises Denied with what
+    is missing. `roles` are the folders in which Ansible roles lie, the first that has one wins.
+    """
+
+    def secret(self, reference: str) -> str: ...
+
+    def roles(self) -> tuple[str, ...]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +253,8 @@ class Driver:
     open a client; a reader must be enough for `plan` and can't write. `facts` reads capacities.
     `hand` is asked for by primitive kind; None: not served. `serves_every_kind` makes the hand of any
     kind that `hands` does not name: a list has to know what it lists. `write_seconds` is what one write
-    may take where it moves data (0: the target's time-out).
+    may take where it moves data (0: the target's time-out). `traits` is what placement must know of a target
+    and what its settings alone tell: `rootless`, `volumes`.
     """
 
     name: str
@@ -224,6 +265,7 @@ class Driver:
     facts: Callable[[Any], Mapping[str, Json]] = lambda _client: {}
     serves_every_kind: Callable[[str], Hand[Any]] | None = None
     write_seconds: float = 0.0
+    traits: Callable[[Target], Mapping[str, Json]] = lambda _target: {}
 
     def hand(self, primitive: str) -> Hand[Any] | None:
         """The hand for a primitive kind; None when this back-end does not serve it."""
@@ -242,7 +284,9 @@ class Driver:
 
 __all__ = [
     "Ask",
+    "BatchHand",
     "Client",
+    "DataFolder",
     "Driver",
     "Hand",
     "Kind",

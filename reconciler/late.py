@@ -1,7 +1,8 @@
 """Late values: what a spec takes from another thing once that exists.
 
-In a spec a late value is `{"$after": "<Ref>#<attribute>"}`. It keeps this form in plan and digest
-until the attribute is known, so a value that resolves as planned is the same change.
+In a spec a late value is `{"$after": "<Ref>#<attribute>"}`, or `<attribute>.<key or index>…` for what lies
+inside of one. Text that is made of such, or of secrets, is `{"$join": [piece, …]}`. They keep this form in
+plan and digest until the attributes are known, so a value that resolves as planned is the same change.
 """
 
 from __future__ import annotations
@@ -12,17 +13,20 @@ from typing import Any
 from reconciler.model import Json, Ref
 
 AFTER = "$after"
+JOIN = "$join"
 Lookup = Callable[[Ref, str], Json]
 
 
 def after(ref: Ref, attribute: str) -> dict[str, str]:
-    """The late value for one attribute of one thing."""
+    """The late value for one attribute of one thing; dots in `attribute` lead into it."""
     return {AFTER: f"{ref}#{attribute}"}
 
 
 def is_late(value: Any) -> bool:
     """Is this value one that is known only after something else exists?"""
-    return isinstance(value, Mapping) and len(value) == 1 and AFTER in value
+    if not isinstance(value, Mapping) or len(value) != 1:
+        return False
+    return AFTER in value or (JOIN in value and any(map(is_late, value[JOIN])))
 
 
 def parse(value: Mapping[str, str]) -> tuple[Ref, str]:
@@ -33,9 +37,10 @@ def parse(value: Mapping[str, str]) -> tuple[Ref, str]:
 
 def late_values(value: Json) -> Iterator[tuple[Ref, str]]:
     """The Ref and the attribute of all late values in a spec: what has to be known to make it."""
-    if is_late(value):
-        yield parse(value)
-    elif isinstance(value, Mapping):
+    if isinstance(value, Mapping):
+        if len(value) == 1 and AFTER in value:
+            yield parse(value)
+            return
         for entry in value.values():
             yield from late_values(entry)
     elif isinstance(value, (list, tuple)):
@@ -57,13 +62,35 @@ def fits(wish: Json, real: Json) -> bool:
     return False
 
 
+def attribute_of(attributes: Mapping[str, Json], name: str) -> Json:
+    """The attribute of that name, or what lies inside of one: `ports.http`, `addresses.0`. None: unknown."""
+    found: Json = attributes
+    for step in name.split("."):
+        if isinstance(found, Mapping):
+            found = found.get(step)
+        elif isinstance(found, (list, tuple)) and step.isdigit() and int(step) < len(found):
+            found = found[int(step)]
+        else:
+            return None
+    return found
+
+
 def resolve(value: Json, lookup: Lookup) -> Json:
     """The same spec with every late value that `lookup` knows (not None) filled in."""
-    if is_late(value):
-        known = lookup(*parse(value))
-        return value if known is None else known
     if isinstance(value, Mapping):
+        if len(value) == 1 and (AFTER in value or JOIN in value):
+            return _resolved(value, lookup)
         return {key: resolve(entry, lookup) for key, entry in value.items()}
     if isinstance(value, (list, tuple)):
         return [resolve(entry, lookup) for entry in value]
     return value
+
+
+def _resolved(value: Mapping[str, Json], lookup: Lookup) -> Json:
+    if AFTER in value:
+        known = lookup(*parse(value))
+        return value if known is None else known
+    pieces = [resolve(piece, lookup) for piece in value[JOIN]]
+    if any(isinstance(piece, Mapping) for piece in pieces):  # late still, or a secret, which is put in last
+        return {JOIN: pieces}
+    return "".join(map(str, pieces))

@@ -53,4 +53,4 @@ def outputs(request: Request, ref: Ref) -> Mapping[str, Json]:
     if declared is None:
         return {}
     things = read(session, wish).by_object(wish.renamed, unmarkable(wish)).get(ref, ())
-    return registry.kinds()[ref.kind].outputs(declared, things)
+    return registry.kinds()[ref.kind].outputs(declared, things, session.valid.library)

@@ -1,4 +1,4 @@
-"""The files that ship with us: JSON Schemas, found in a checkout and in an installed wheel alike."""
+"""The files that ship with us, schemas and Ansible roles: found in a checkout and in a wheel alike."""
 
 from __future__ import annotations
 
@@ -17,6 +17,13 @@ def schemas_folder() -> Path:
     package = Path(__file__).parent
     inside = package / "schemas"
     return inside if inside.is_dir() else package.parent / "schemas"
+
+
+def roles_folder() -> Path:
+    """Where the Ansible roles are that ship with us: inside the package when installed, beside it else."""
+    package = Path(__file__).parent
+    inside = package / "roles"
+    return inside if inside.is_dir() else package.parent / "ansible" / "roles"
 
 
 @lru_cache(maxsize=256)

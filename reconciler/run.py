@@ -86,7 +86,7 @@ def apply(request: Request) -> Applied:
     """Converge once: plan, record, write, look again, until nothing moves or `--wait` is over."""
     session = open_session(request)
     with session.store.lease() as lease:
-        session = replace(session, history=session.store.history(session.now))
+        session = replace(session, history=session.store.history(session.now), writes=True)
         wish = wish_of(session)
         view = look(session, wish, Consent())
         check_asked(session, view)
@@ -115,9 +115,10 @@ def _converge(
     started = time.monotonic()
     outcomes: list[Outcome] = []
     tried: set[str] = set()
+    stuck: set[str] = set()  # what waits, until something else goes through
     polls = 0
     while not STOP.is_set():
-        changes, skipped = _startable(session, said, view, tried)
+        changes, skipped = _startable(session, said, view, tried | stuck)
         outcomes += skipped
         tried |= {outcome.change.digest for outcome in skipped}
         if changes:
@@ -126,7 +127,9 @@ def _converge(
                 changes, view.observation, _orders(session, wish, run, lease), _left(session, started)
             )
             outcomes += done
-            tried |= _settled(done)
+            tried |= {outcome.change.digest for outcome in done if outcome.result is not Result.WAITING}
+            moved = any(outcome.result is Result.APPLIED for outcome in done)
+            stuck = set() if moved else stuck | {outcome.change.digest for outcome in done}
             view = look(session, wish, said, _again(session, wish, seen, _touched(done)))
         elif (building := summary.progressing(view)) and _left(session, started) > 0:
             STOP.wait(min(POLL_SECONDS[min(polls, len(POLL_SECONDS) - 1)], _left(session, started)))
@@ -140,17 +143,21 @@ def _converge(
 def _startable(
     session: Session, said: Consent, view: View, tried: set[str]
 ) -> tuple[list[Change], list[Outcome]]:
-    """The open changes that this run may still try; those that are backing off come back as outcomes."""
+    """The changes to try now, and those that back off, as outcomes.
+
+    What failed in the last run comes when all else is done: it never costs the others time.
+    """
     found = [change for change in view.plan.open if change.digest not in tried and said.allows(change)]
     skipped = [change for change in found if not session.request.retry and _backs_off(session, change)]
     names = {change.digest for change in skipped}
     outcomes = [Outcome(change, Result.FAILED, BACKING_OFF) for change in skipped]
     wanted = [change for change in found if change.digest not in names]
-    return sorted(wanted, key=lambda change: _failed_before(session, change)), outcomes
+    fresh = [change for change in wanted if not _failed_before(session, change)]
+    return fresh or wanted, outcomes
 
 
 def _failed_before(session: Session, change: Change) -> bool:
-    """Did just this change fail in the last run? Then it comes last: failing ones never starve the others."""
+    """Did just this change fail in the last run?"""
     tried = session.history.failed.get(change.ref.object)
     return tried is not None and change.digest in tried.failed
 
@@ -161,12 +168,6 @@ def _backs_off(session: Session, change: Change) -> bool:
     if tried is None or tried.again is None or session.now >= tried.again:
         return False
     return change.digest in tried.failed
-
-
-def _settled(done: Iterable[Outcome]) -> set[str]:
-    """What is not tried again in this run: what waits is, as long as something else went through."""
-    moved = any(outcome.result is Result.APPLIED for outcome in done)
-    return {outcome.change.digest for outcome in done if outcome.result is not Result.WAITING or not moved}
 
 
 def _touched(done: Iterable[Outcome]) -> frozenset[str]:
@@ -187,7 +188,7 @@ def _orders(session: Session, wish: Wish, run: str, lease: Lease) -> Orders:
         kinds=registry.kinds(),
         primitives=registry.primitives(),
         owner=session.settings.owner,
-        places=session.folders,
+        places=session.places,
         look=lambda names: read(session, wish, names),
         world=lambda seen: scene.world(session, wish, seen),
         attempt=lambda changes: session.store.attempt(

@@ -106,4 +106,5 @@ class Settings:
     store: str = ""  # SQLAlchemy URL without a password; empty: SQLite in the state folder
     notice: int = 14  # days before `expires` at which the condition Expiring begins
     wait: str = "15m"
+    secrets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # group → references it may name
     extra: Mapping[str, Json] = field(default_factory=dict)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from reconciler.errors import Problem
+from reconciler.library import EMPTY, Library
 from reconciler.model import Declared, Json, Ref, Target
 from reconciler.settings import Settings
 
@@ -38,3 +39,4 @@ class Validated:
     own: Json = None
     claimed: frozenset[Ref] = frozenset()
     asleep: frozenset[str] = frozenset()
+    library: Library = EMPTY

@@ -27,6 +27,7 @@ COMMANDS: Final = {
     "status": "how every object stands",
     "explain": "the fields of a kind, or why an object is as it is",
     "history": "past runs and what each changed",
+    "catalogue": "the services that a Deployment can name",
     "outputs": "what an object gives its users",
     "run": "the service: scheduled passes, until stopped",
     "schema": "the JSON Schemas of the kinds",

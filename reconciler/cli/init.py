@@ -49,9 +49,10 @@ def execute(arguments: argparse.Namespace) -> ExitCode:
     except OSError as error:
         raise ReconcilerError(f"{folder}: can't be written: {error.strerror}") from error
     _commit(folder)
+    key = _new_key(owner)
     sys.stdout.write(f"{folder}\n")
     if not arguments.quiet:
-        _say_next(folder, owner)
+        _say_next(folder, owner, key)
     return ExitCode.CONVERGED
 
 
@@ -121,7 +122,19 @@ def _run(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
         raise ReconcilerError("git is not installed", hint="install git, then try again") from error
 
 
-def _say_next(folder: Path, owner: str) -> None:
+def _new_key(owner: str) -> str:
+    """Write the instance key that generated secrets are derived from. Returns where it is."""
+    from reconciler.secret.key import key_path, make_key  # noqa: PLC0415  loaded for this command only
+
+    path = key_path(owner)
+    try:
+        make_key(path)
+    except OSError as error:
+        raise ReconcilerError(f"{path}: the instance key can't be written: {error.strerror}") from error
+    return str(path)
+
+
+def _say_next(folder: Path, owner: str, key: str) -> None:
     from reconciler.report.words import plain  # noqa: PLC0415  loaded for this command only
 
     name = plain(str(folder))
@@ -131,5 +144,6 @@ def _say_next(folder: Path, owner: str) -> None:
         "  reconciler validate     are the files good?\n"
         "  reconciler plan         what would be made?\n"
         "  reconciler apply        make it\n"
+        f"Generated secrets are derived from {plain(key)}: keep a copy of it, and show it to nobody.\n"
         "Everything stays on this machine until you declare a provider that is elsewhere.\n"
     )

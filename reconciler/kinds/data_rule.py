@@ -15,6 +15,7 @@ from datetime import timedelta
 from typing import Any, ClassVar, Final
 
 from reconciler.kind import Kind, Primitive, World
+from reconciler.library import Library
 from reconciler.model import NOTHING, Change, Condition, Declared, Json, Observed, Resource, State, Word
 from reconciler.placement.copies import (
     NOT_SELECTED,
@@ -143,7 +144,12 @@ class DataRule(Kind[DataRuleSpec]):
                 return found
         return None
 
-    def outputs(self, declared: Declared, parts: Collection[Observed]) -> Mapping[str, Json]:
+    def outputs(
+        self,
+        declared: Declared,
+        parts: Collection[Observed],
+        library: Library,
+    ) -> Mapping[str, Json]:
         """Where the copies lie: element → path."""
         ready = [part for part in parts if part.state is State.READY and "path" in part.attributes]
         return {"copies": {element_of(part.ref): part.attributes["path"] for part in ready}} if ready else {}

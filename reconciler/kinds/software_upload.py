@@ -13,6 +13,7 @@ from datetime import timedelta
 from typing import ClassVar, Final
 
 from reconciler.kind import Kind, Primitive, World
+from reconciler.library import Library
 from reconciler.model import Condition, Declared, Json, Observed, Resource, State, Word
 from reconciler.units import duration
 
@@ -111,7 +112,12 @@ class SoftwareUpload(Kind[SoftwareUploadSpec]):
         )
         return (resource,)
 
-    def outputs(self, declared: Declared, parts: Collection[Observed]) -> Mapping[str, Json]:
+    def outputs(
+        self,
+        declared: Declared,
+        parts: Collection[Observed],
+        library: Library,
+    ) -> Mapping[str, Json]:
         """Where the software is, once it is there: repository, path and the sha256 of its upload."""
         keys = ("repository", "path", "sha256")
         ready = (part for part in parts if part.state is State.READY)

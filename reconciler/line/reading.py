@@ -28,8 +28,8 @@ def read(session: Session, wanted: Wish, only: frozenset[str] | None = None) -> 
     readings = [_reading(session, target, natural, first=only is None) for target in targets]
     request.progress("observe", {"targets": len(readings)})
     deep = ALL_DEEP_SECONDS if request.deep else DEEP_SECONDS
-    due = _never if only is not None else _has_content if request.deep else _due(session)
-    seen = observe(readings, session.folders, due, session.now, deep_seconds=deep)
+    due = _never if only is not None else _everything(session) if request.deep else _due(session)
+    seen = observe(readings, session.places, due, session.now, deep_seconds=deep)
     return replace(seen, things={name: _dated(things, history) for name, things in seen.things.items()})
 
 
@@ -80,9 +80,17 @@ def _never(_thing: Observed) -> bool:
     return False
 
 
-def _has_content(thing: Observed) -> bool:
-    primitive = registry.primitives().get(thing.kind)
-    return primitive is not None and cadence_of(primitive, thing, duration) is not None
+def _everything(session: Session) -> Callable[[Observed], bool]:
+    """All that has content; a plan leaves out what only running something would prove."""
+    primitives = registry.primitives()
+
+    def due(thing: Observed) -> bool:
+        primitive = primitives.get(thing.kind)
+        if primitive is None or (primitive.proved_by_running and not session.writes):
+            return False
+        return cadence_of(primitive, thing, duration) is not None
+
+    return due
 
 
 def _due(session: Session) -> Callable[[Observed], bool]:
@@ -92,7 +100,9 @@ def _due(session: Session) -> Callable[[Observed], bool]:
 
     def due(thing: Observed) -> bool:
         primitive, mark = primitives.get(thing.kind), thing.mark
-        if primitive is None or mark is None or left.setdefault(thing.target, CATCH_UP) <= 0:
+        if primitive is None or mark is None or (primitive.proved_by_running and not session.writes):
+            return False
+        if left.setdefault(thing.target, CATCH_UP) <= 0:
             return False
         cadence = cadence_of(primitive, thing, duration)
         if cadence is None:

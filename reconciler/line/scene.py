@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from reconciler import registry
-from reconciler.kind import World
+from reconciler.kind import Driver, World
+from reconciler.line.permitted import tag_of
 from reconciler.line.reading import unmarkable
 from reconciler.line.session import Session
 from reconciler.line.wish import Wish
@@ -60,8 +61,22 @@ def world(session: Session, wanted: Wish, observation: Observation) -> World:
 
     ours = observation.by_object(wanted.renamed, unmarkable(wanted))
     return World(
-        session.now, wanted.targets, wanted.declared, ours, observation.blind, could_hold, observation.facts
+        session.now,
+        wanted.targets,
+        wanted.declared,
+        ours,
+        observation.blind,
+        could_hold,
+        observation.facts,
+        session.valid.library,
+        lambda ref, reference: tag_of(session, ref, reference),
+        lambda name, primitive: _driver(wanted, name).hand(primitive) is not None,
+        lambda name: _driver(wanted, name).traits(wanted.targets[name]),
     )
+
+
+def _driver(wanted: Wish, name: str) -> Driver:
+    return registry.driver(wanted.targets[name].driver)
 
 
 def expanded(scene: World, wanted: Wish) -> Expansion:
@@ -100,7 +115,7 @@ def view(session: Session, wanted: Wish, observation: Observation, approved: fro
     still = tuple(change for change in difference.changes if change.target in wanted.still)
     movable = [change for change in difference.changes if change.target not in wanted.still]
     changes = _asked_for(session, movable)
-    users = users_of(scene.seen) if any(removes(change) for change in changes) else {}
+    users = users_of(scene.seen, registry.primitives()) if any(removes(change) for change in changes) else {}
     changes = [_with_users(change, users) for change in changes]
     case = _case(session, scene, wanted, changes, users, approved)
     judged = judge(comparison.sort(changes), replace(case, timed=_timed(wanted, expansion)))

@@ -16,7 +16,9 @@ from reconciler.construct import filled
 from reconciler.errors import InvalidRepository, UsageError
 from reconciler.folders import Folders, cache_folder
 from reconciler.kinds.provider import targets_of
+from reconciler.line.places import Given
 from reconciler.model import Declared, Ref, Source, Target
+from reconciler.secret import secrets_of
 from reconciler.settings import Settings
 from reconciler.source.git import Repository, open_repository
 from reconciler.source.owner import owner_before
@@ -75,10 +77,11 @@ class Session:
     valid: Validated
     store: Store
     history: History
-    folders: Folders
+    places: Given
     now: datetime
     notices: tuple[str, ...] = ()
     follows: str = ""  # the commit that a merge request is compared with
+    writes: bool = False  # is it a run that may change the world?
 
     @property
     def settings(self) -> Settings:
@@ -164,10 +167,11 @@ def open_session(request: Request) -> Session:
     valid = validate(snapshot, base, registry.kinds(), registry.driver_settings)
     folders = Folders(valid.settings.owner)
     store = open_store(request.store or valid.settings.store or folders.store, valid.settings.owner)
+    places = Given(folders.data, secrets_of(valid.settings.owner), base)
     now = _now(request, valid.targets)
     notices = (*_notices(repository, request, trusted), *valid.notices, *store.notices)
     return Session(
-        request, repository, revision, snapshot, valid, store, store.history(now), folders, now, notices
+        request, repository, revision, snapshot, valid, store, store.history(now), places, now, notices
     )
 
 

@@ -124,7 +124,7 @@ def outputs(found: View) -> dict[Ref, Mapping[str, Json]]:
     """What objects give their users, from what stands."""
     kinds = registry.kinds()
     given = {
-        ref: kinds[ref.kind].outputs(declared, found.world.seen.get(ref, ()))
+        ref: kinds[ref.kind].outputs(declared, found.world.seen.get(ref, ()), found.world.library)
         for ref, declared in found.wish.declared.items()
     }
     return {ref: values for ref, values in given.items() if values}

@@ -51,7 +51,7 @@ _REASONS: Final[Mapping[str, str]] = {
     "Released": "its file is gone: our mark is taken off, the thing stays",
     "Moved": "its target in the file is another one now",
     "Corrupt": "its content is not what it was",
-    "Surplus": "more copies than declared",
+    "Surplus": "its file does not want it any more",
 }
 
 _SIMPLE: Final = re.compile(r"[A-Za-z0-9_./:@+-][A-Za-z0-9_./:@+= -]*\Z")
@@ -92,14 +92,39 @@ def value(content: Json) -> str:
     """One value of a field, in words: secrets and late values are named, never shown."""
     if content is ABSENT:
         return "absent"
-    if isinstance(content, Mapping):
-        if "$secret" in content:
-            return f"secret {plain(str(content['$secret']))}"
-        if "$after" in content:
-            return f"known after apply ({plain(str(content['$after']))})"
+    if isinstance(content, Mapping) and content.keys() & _NAMED:
+        return _named(content)
+    content = _with_names(content)
     if isinstance(content, str) and _SIMPLE.match(content) and not _mistakable(content):
         return content
     return plain(json.dumps(content, ensure_ascii=False, sort_keys=True, default=dict))
+
+
+_NAMED: Final = frozenset({"$secret", "$after", "$join"})
+
+
+def _named(content: Mapping[str, Json]) -> str:
+    """What a secret or a late value is called where its value stands later."""
+    if "$secret" in content:
+        return f"secret {plain(str(content['$secret']))}"
+    if "$after" in content:
+        return f"known after apply ({plain(str(content['$after']))})"
+    return f"known after apply ({plain(_joined(content['$join']))})"
+
+
+def _joined(pieces: Iterable[Json]) -> str:
+    return "".join(
+        f"<{next(iter(piece.values()))}>" if isinstance(piece, Mapping) else str(piece) for piece in pieces
+    )
+
+
+def _with_names(content: Json) -> Json:
+    """The same with the names of secrets and late values that lie inside."""
+    if isinstance(content, Mapping):
+        if content.keys() & _NAMED:
+            return _named(content)
+        return {key: _with_names(entry) for key, entry in content.items()}
+    return [_with_names(entry) for entry in content] if isinstance(content, (list, tuple)) else content
 
 
 def _mistakable(text: str) -> bool:

@@ -25,7 +25,8 @@ from reconciler.resources import schemas_folder
 _FORMAT: Final = 1
 _TREES: Final = 3
 _ANSWERS: Final = 5_000
-_PACKAGE: Final = Path(__file__).parent
+_PACKAGE: Final = Path(__file__).parents[1]
+_JUDGES: Final = ("", "checks", "kinds", "source", "strict_yaml", "stages", "tosca", "playbook")
 
 
 @dataclass(slots=True)
@@ -121,9 +122,9 @@ def open_cache(path: Path | None) -> BlobCache:
 @lru_cache(maxsize=1)
 def version() -> str:
     """A word that changes with our schemas and with our code, so that no verdict outlives what gave it."""
-    files = [*schemas_folder().glob("*.json"), *_PACKAGE.glob("*.py")]
-    files += [*(_PACKAGE / "kinds").glob("*.py"), *(_PACKAGE / "stages").glob("*.py")]
-    stats = ((path.name, path.stat()) for path in sorted(files))
+    files = [*schemas_folder().glob("*.json")]
+    files += [file for folder in _JUDGES for file in (_PACKAGE / folder).glob("*.py")]
+    stats = ((str(path), path.stat()) for path in sorted(files))
     known = repr([(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats])
     return f"reconciler-blobs-{_FORMAT}-{zlib.crc32(known.encode()):08x}"
 

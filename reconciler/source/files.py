@@ -40,6 +40,23 @@ def read_files(
     return blobs, problems
 
 
+def hashed(directory: Path, paths: Sequence[str]) -> tuple[dict[str, str], list[Problem]]:
+    """Path → blob id of plain files; those that are no plain files are problems."""
+    blobs: dict[str, str] = {}
+    problems: list[Problem] = []
+    plain: dict[str, bool] = {"": True}
+    for path in paths:
+        if not _is_plain(directory, path.rpartition("/")[0], plain):
+            continue
+        try:
+            blobs[path] = blob_id(read_file(f"{directory}/{path}"))
+        except FileNotFoundError:
+            continue
+        except OSError:
+            problems.append(symlink_problem(path))
+    return blobs, problems
+
+
 def _is_plain(directory: Path, folder: str, known: dict[str, bool]) -> bool:
     """Is no part of this folder's path a symlink?"""
     if folder not in known:

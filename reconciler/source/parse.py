@@ -13,7 +13,7 @@ from reconciler.source.blob_cache import Entry
 
 LIMIT: Final = 2**20  # bytes of one file
 SETTINGS: Final = "reconciler.yaml"
-_NOT_OURS: Final = ("catalogue", "roles")
+_LIBRARY: Final = ("catalogue", "roles")
 _OUR_VERSION = re.compile(r"reconciler(?![a-z])", re.IGNORECASE)
 
 
@@ -23,7 +23,13 @@ def is_candidate(path: str) -> bool:
         return False
     if path[0] == "." or "/." in path:
         return False
-    return path.partition("/")[0] not in _NOT_OURS or "/" not in path
+    return not is_of_library(path)
+
+
+def is_of_library(path: str) -> bool:
+    """Does this file belong to the catalogue of services or to a role?"""
+    top, _, inside = path.partition("/")
+    return top in _LIBRARY and inside != "" and "/." not in path
 
 
 def key_of(path: str, blob: str) -> str:
@@ -33,7 +39,7 @@ def key_of(path: str, blob: str) -> str:
 
 def parse(data: bytes, key: str = "", used: int = 0) -> Entry:
     """The objects of ours in a file (all documents of reconciler.yaml), or why it can't be read."""
-    from reconciler.source.strict_yaml import YamlError, read  # noqa: PLC0415  a warm run parses nothing
+    from reconciler.strict_yaml import YamlError, read  # noqa: PLC0415  a warm run parses nothing
 
     try:
         documents = [(found.index, found.line, found.value) for found in read(data)]

@@ -27,7 +27,8 @@ class Snapshot:
     """Everything of ours in one commit. A working tree has no revision.
 
     `settings` is what reconciler.yaml holds, None where there is none. `unreadable`: a file could not be
-    read, so what it held is not known. `read` gives the bytes of some of the `blobs` (path → id) again.
+    read, so what it held is not known. `library` are the files of the catalogue and of roles (path → id).
+    `read` gives the bytes of some of the `blobs` (path → id) or of the library.
     """
 
     revision: str
@@ -36,6 +37,7 @@ class Snapshot:
     settings: Json | None
     problems: tuple[Problem, ...]
     blobs: Mapping[str, str]
+    library: Mapping[str, str]
     unreadable: bool
     read: Callable[[Sequence[str]], Iterator[bytes]] = field(repr=False, compare=False)
     cache: BlobCache = field(default_factory=BlobCache, repr=False, compare=False)

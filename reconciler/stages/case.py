@@ -77,11 +77,14 @@ def is_partial(change: Change) -> bool:
     return change.have is not None and change.have.partial
 
 
-def users_of(seen: Mapping[Ref, tuple[Observed, ...]]) -> dict[str, tuple[Observed, ...]]:
-    """uid → the observed things that use it, whoever owns them."""
+def users_of(
+    seen: Mapping[Ref, tuple[Observed, ...]], primitives: Mapping[str, Primitive]
+) -> dict[str, tuple[Observed, ...]]:
+    """uid → the observed things that use it, whoever owns them; parts go with it and do not count."""
+    parts = {name for name, primitive in primitives.items() if primitive.marked == "part"}
     users: dict[str, tuple[Observed, ...]] = {}
     for things in seen.values():
         for thing in things:
-            for uid in thing.uses:
+            for uid in thing.uses if thing.kind not in parts else ():
                 users[uid] = (*users.get(uid, ()), thing)
     return users

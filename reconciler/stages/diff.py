@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from reconciler.canonical import digest_of
 from reconciler.kind import Primitive, World
-from reconciler.late import fits, resolve
+from reconciler.late import attribute_of, fits, resolve
 from reconciler.model import (
     ABSENT,
     Action,
@@ -46,7 +46,19 @@ def diff(scene: Scene) -> Difference:
             else:
                 changes.append(entry)
     changes.extend(unwanted(by_ref, scene))
-    return Difference(tuple(changes), conditions)
+    return Difference(tuple(_without_parts(changes, scene)), conditions)
+
+
+def _without_parts(changes: Sequence[Change], scene: Scene) -> Iterator[Change]:
+    """What lies inside of a thing that goes, goes with it: no change of its own."""
+    leaving = {
+        change.have.uid for change in changes if change.action is Action.DELETE and change.have is not None
+    }
+    for change in changes:
+        have, primitive = change.have, scene.primitives.get(change.kind)
+        is_part = primitive is not None and primitive.marked == "part"
+        if not (is_part and have and change.action is Action.DELETE and have.uses & leaving):
+            yield change
 
 
 def _by_ref(seen: Mapping[Ref, tuple[Observed, ...]]) -> dict[Ref, Sequence[Observed]]:
@@ -65,7 +77,7 @@ def _lookup(by_ref: Mapping[Ref, Sequence[Observed]], scene: Scene) -> Callable[
         if wish is not None:  # of two incarnations the one that stays is meant
             primitive = scene.primitives[wish.kind]
             things.sort(key=lambda thing: not _is_meant(wish, thing, primitive))
-        return things[0].attributes.get(attribute) if things else None
+        return attribute_of(things[0].attributes, attribute) if things else None
 
     return known
 

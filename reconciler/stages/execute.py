@@ -22,7 +22,7 @@ from reconciler.model import Action, Change, Outcome, Ref, Result, mark_for
 from reconciler.stages.jobs import Job, jobs_for, merged
 from reconciler.stages.observe import Observation
 from reconciler.stages.orders import Orders
-from reconciler.stages.place import Place, again
+from reconciler.stages.place import Place, again, errors_of
 from reconciler.stages.standing import Standing
 
 POLLS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
@@ -76,7 +76,7 @@ class Execution:
                 break
         for place in self._places.values():
             place.lane.end()
-            for job in (*place.ready, *place.sent.values(), *(entry[1] for entry in place.later)):
+            for job in place.jobs():
                 self._conclude(job, Result.WAITING, *place.why_unsent(interrupted=self.orders.stop.is_set()))
         for job in self._waiting.values():
             self._blocked(job)
@@ -84,7 +84,7 @@ class Execution:
     # -- what is ready -----------------------------------------------------------------------
 
     def _index(self) -> None:
-        self._standing = Standing(self.orders.world(self.observation), self._leaving)
+        self._standing = Standing(self.orders.world(self.observation), self._leaving, self.orders.primitives)
         self._stale = True
 
     def _ready_up(self) -> int:
@@ -166,11 +166,18 @@ class Execution:
         for place in self._places.values():
             while job := place.next_job(time.monotonic()):
                 self.orders.check()
-                place.sent[job.number] = job
-                place.limits[job.number] = time.monotonic() + place.limit
-                place.lane.submit((place.target.name, job.number), self._work(job, place))
-                sent += 1
+                jobs = place.company(job)
+                work = self._together(jobs, place) if len(jobs) > 1 else self._work(job, place)
+                place.lane.submit((place.target.name, place.begin(jobs)), work)
+                sent += len(jobs)
         return sent
+
+    def _together(self, jobs: Sequence[Job], place: Place) -> Callable[[Any], Any]:
+        """Several things of one kind in one call; what became of each is the value of the answer."""
+        hand: Any = place.driver.serving(jobs[0].change.kind)
+        changes = [self._standing.resolved(job.change) for job in jobs]
+        marked = [(change, mark_for(self.orders.owner, change.want)) for change in changes if change.want]
+        return lambda client: hand.apply_together(client, marked)
 
     def _work(self, job: Job, place: Place) -> Callable[[Any], None]:
         change = self._standing.resolved(job.change)
@@ -191,21 +198,24 @@ class Execution:
         return taken + self._give_up()
 
     def _settle(self, answer: Answer) -> int:
-        name, number = answer.key
+        name, numbers = answer.key
         place = self._places[name]
-        job = place.sent.pop(number, None)
-        if job is None:  # given up on already
-            return 0
-        place.note(answer.error)
-        self._written.add(name)
-        self._unlooked.add(name)
-        if answer.error is None:
+        jobs = place.sent.pop(numbers, ())  # none: given up on already
+        if jobs:
+            self._written.add(name)
+            self._unlooked.add(name)
+        for job, error in zip(jobs, errors_of(answer, len(jobs)), strict=True):
+            place.note(error)
+            self._finish(place, job, error)
+        return len(jobs)
+
+    def _finish(self, place: Place, job: Job, error: BaseException | None) -> None:
+        if error is None:
             self._conclude(job, Result.APPLIED, job.parent.reason)
-        elif isinstance(answer.error, Transient) and again(job, answer.error):
-            place.retry(replace(job, tries=job.tries + 1), answer.error.wait)
+        elif isinstance(error, Transient) and again(job, error):
+            place.retry(replace(job, tries=job.tries + 1), error.wait)
         else:
-            self._fail(job, answer.error)
-        return 1
+            self._fail(job, error)
 
     def _fail(self, job: Job, error: BaseException) -> None:
         if isinstance(error, BackendError):
@@ -217,14 +227,14 @@ class Execution:
 
     def _give_up(self) -> int:
         """A call that blocks beyond the target's time-out: its thread is left behind."""
-        late = [(place, job) for place in self._places.values() for job in place.overdue(time.monotonic())]
-        for place, job in late:
-            del place.sent[job.number]
+        late = [(place, call) for place in self._places.values() for call in place.overdue(time.monotonic())]
+        for place, call in late:
             place.lost += 1
             place.note(Transient("no answer in time"))
             self._unlooked.add(place.target.name)
             message = f"no answer within {place.limit:.0f} s; the next run looks what became of it"
-            self._conclude(job, Result.FAILED, "TimedOut", message, "time")
+            for job in place.sent.pop(call):
+                self._conclude(job, Result.FAILED, "TimedOut", message, "time")
         return len(late)
 
     def _conclude(self, job: Job, result: Result, reason: str, message: str = "", who: str = "") -> None:

@@ -18,12 +18,13 @@ from typing import Final
 
 from reconciler.errors import InvalidRepository, Problem
 from reconciler.source.blob_cache import BlobCache, open_cache
-from reconciler.source.files import read_file, read_files, walk
+from reconciler.source.files import hashed, read_file, read_files, walk
 from reconciler.source.git import Repository, open_work_tree
 from reconciler.source.parse import (
     LIMIT,
     SETTINGS,
     is_candidate,
+    is_of_library,
     key_of,
     parse,
     problem_in,
@@ -43,7 +44,7 @@ def load(repository: Repository, revision: str, cache_dir: Path | None, *, trust
     InvalidRepository when git can't read the commit.
     """
     cache_path = _cache_path(cache_dir, repository.directory, "trusted" if trusted else "head")
-    blobs, problems = _listed(repository, revision)
+    blobs, library, problems = _listed(repository, revision)
     with without_collection():
         cache = open_cache(cache_path)
         keys = {key_of(path, blob): blob for path, blob in blobs.items()}
@@ -54,22 +55,27 @@ def load(repository: Repository, revision: str, cache_dir: Path | None, *, trust
             cache.add(key, parse(data, key, cache.used))
 
     def read(paths: Sequence[str]) -> Iterator[bytes]:
-        return (data for _, data in repository.read([blobs[path] for path in paths], LIMIT))
+        ids = [blobs.get(path) or library[path] for path in paths]
+        return (data for _, data in repository.read(ids, LIMIT))
 
-    return _snapshot(revision, repository.commit_time(revision), blobs, problems, cache, read)
+    return _snapshot(revision, repository.commit_time(revision), blobs, library, problems, cache, read)
 
 
-def _listed(repository: Repository, revision: str) -> tuple[dict[str, str], list[Problem]]:
-    """Path → blob id of all candidates in a commit, and those that are no plain files."""
+def _listed(repository: Repository, revision: str) -> tuple[dict[str, str], dict[str, str], list[Problem]]:
+    """Path → blob id of all candidates in a commit, the same of the library, and what is no plain file."""
     blobs: dict[str, str] = {}
+    library: dict[str, str] = {}
     problems: list[Problem] = []
     for entry in repository.tree(revision):
-        if is_candidate(entry.path) and entry.mode == _SYMLINK:
+        candidate = is_candidate(entry.path)
+        if entry.mode == _SUBMODULE or not (candidate or is_of_library(entry.path)):
+            continue
+        if entry.mode == _SYMLINK:
             problems.append(symlink_problem(entry.path))
-        elif is_candidate(entry.path) and entry.mode != _SUBMODULE:
-            blobs[entry.path] = entry.blob
+        else:
+            (blobs if candidate else library)[entry.path] = entry.blob
     _check_count(blobs)
-    return blobs, problems
+    return blobs, library, problems
 
 
 def _cache_path(cache_dir: Path | None, directory: Path, purpose: str) -> Path | None:
@@ -96,11 +102,13 @@ def load_worktree(directory: Path, cache_dir: Path | None = None) -> Snapshot:
         cache = open_cache(_cache_path(cache_dir, directory, "files"))
         blobs, problems = read_files(directory, candidates, cache)
         cache.use({key_of(path, blob) for path, blob in blobs.items()})
+    library, more = hashed(directory, [path for path in files if is_of_library(path)])
 
     def read(paths: Sequence[str]) -> Iterator[bytes]:
         return (read_file(f"{directory}/{path}") for path in paths)
 
-    return _snapshot("", datetime.fromtimestamp(0, UTC), blobs, problems, cache, read)
+    problems += more
+    return _snapshot("", datetime.fromtimestamp(0, UTC), blobs, library, problems, cache, read)
 
 
 def _check_count(found: Collection[object]) -> None:
@@ -125,6 +133,7 @@ def _snapshot(
     revision: str,
     committed: datetime,
     blobs: Mapping[str, str],
+    library: Mapping[str, str],
     problems: list[Problem],
     cache: BlobCache,
     read: Callable[[Sequence[str]], Iterator[bytes]],
@@ -152,7 +161,8 @@ def _snapshot(
         settings=settings[0].value if settings else None,
         problems=tuple(sorted(problems)),
         blobs=blobs,
-        unreadable=any(problem.path != SETTINGS for problem in problems),
+        library=library,
+        unreadable=any(problem.path != SETTINGS and not is_of_library(problem.path) for problem in problems),
         read=read,
         cache=cache,
     )

@@ -5,13 +5,16 @@ from __future__ import annotations
 import random
 import time
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from reconciler.errors import Denied, Transient
-from reconciler.kind import Driver
-from reconciler.lanes import Lane
-from reconciler.model import Target
+from reconciler.kind import BatchHand, Driver
+from reconciler.lanes import Answer, Lane
+from reconciler.model import Action, Target
 from reconciler.stages.jobs import Job
+
+Numbers = tuple[int, ...]  # of the jobs of one call
 
 TRIES = 3
 
@@ -35,8 +38,8 @@ class Place:
     deadline: float
     ready: deque[Job] = field(default_factory=deque)
     later: list[tuple[float, Job]] = field(default_factory=list)
-    sent: dict[int, Job] = field(default_factory=dict)
-    limits: dict[int, float] = field(default_factory=dict)
+    sent: dict[Numbers, tuple[Job, ...]] = field(default_factory=dict)  # what is under way, call by call
+    limits: dict[Numbers, float] = field(default_factory=dict)
     failures: int = 0
     broken: str = ""
     lost: int = 0  # threads that never came back
@@ -73,6 +76,24 @@ class Place:
             self.next_slot = max(now, self.next_slot) + 1 / self.target.rate
         return job
 
+    def company(self, job: Job) -> tuple[Job, ...]:
+        """This job, and all that are ready and can be written in the same call."""
+        if not self._in_batches(job):
+            return (job,)
+        others = [other for other in self.ready if other.change.kind == job.change.kind and _makes(other)]
+        self.ready = deque(other for other in self.ready if other not in others)
+        return (job, *others)
+
+    def _in_batches(self, job: Job) -> bool:
+        return _makes(job) and isinstance(self.driver.hand(job.change.kind), BatchHand)
+
+    def begin(self, jobs: tuple[Job, ...]) -> Numbers:
+        """Note a call that is sent now."""
+        numbers = tuple(job.number for job in jobs)
+        self.sent[numbers] = jobs
+        self.limits[numbers] = time.monotonic() + self.limit
+        return numbers
+
     def _due(self, now: float) -> Job | None:
         due = [entry for entry in self.later if entry[0] <= now]
         if not due:
@@ -98,15 +119,18 @@ class Place:
         if self.failures >= BREAKS_AFTER:
             self.broken = str(error)
 
-    def overdue(self, now: float) -> list[Job]:
-        return [job for number, job in self.sent.items() if now >= self.limits[number]]
+    def overdue(self, now: float) -> list[Numbers]:
+        """The calls that take too long."""
+        return [numbers for numbers in self.sent if now >= self.limits[numbers]]
 
     def jobs(self) -> list[Job]:
-        return [*self.ready, *self.sent.values(), *(entry[1] for entry in self.later)]
+        """All that came here and is not settled."""
+        sent = (job for call in self.sent.values() for job in call)
+        return [*self.ready, *sent, *(entry[1] for entry in self.later)]
 
     def moments(self, now: float) -> list[float]:
         """When something happens by itself: a time-out, a retry, a free slot."""
-        limits = [self.limits[number] for number in self.sent]
+        limits = [self.limits[numbers] for numbers in self.sent]
         if self.full or self.closed(now):
             return limits
         retries = [entry[0] for entry in self.later]
@@ -114,6 +138,20 @@ class Place:
         return [*limits, *retries, *slot]
 
 
+def _makes(job: Job) -> bool:
+    """Does it create or update something?"""
+    change = job.change
+    return change.action is not Action.DELETE and change.want is not None and not change.release
+
+
 def again(job: Job, error: Transient) -> bool:
     """Is this worth another try in this run?"""
     return job.tries + 1 < TRIES and error.wait <= LONGEST_PAUSE
+
+
+def errors_of(answer: Answer, count: int) -> Sequence[BaseException | None]:
+    """What became of each job of a call: several in one call answer each for itself."""
+    if answer.error is None and count > 1:
+        told: Sequence[BaseException | None] = answer.value
+        return told
+    return [answer.error] * count

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
-from reconciler.kind import World
-from reconciler.late import late_values, resolve
+from reconciler.kind import Primitive, World
+from reconciler.late import attribute_of, late_values, resolve
 from reconciler.model import Change, Json, Observed, Ref, State
 from reconciler.stages.case import users_of
 from reconciler.stages.jobs import Job
@@ -17,7 +17,9 @@ Place = tuple[str, str]  # (target, uid)
 class Standing:
     """One look, by Ref and by use. `leaving` is what the plan takes away: nothing to rely on."""
 
-    def __init__(self, world: World, leaving: Collection[Place | None]) -> None:
+    def __init__(
+        self, world: World, leaving: Collection[Place | None], primitives: Mapping[str, Primitive]
+    ) -> None:
         self.world = world
         self._leaving = leaving
         self._by_ref: dict[Ref, list[Observed]] = {}
@@ -25,7 +27,7 @@ class Standing:
             for thing in things:
                 self._by_ref.setdefault(thing.ref, []).append(thing)
         self.uids = {(thing.target, thing.uid) for things in self._by_ref.values() for thing in things}
-        self._users = users_of(world.seen)
+        self._users = users_of(world.seen, primitives)
 
     def ready(self, ref: Ref) -> list[Observed]:
         """The ready things of a Ref that stay."""
@@ -44,7 +46,7 @@ class Standing:
 
     def _attribute(self, ref: Ref, name: str) -> Json:
         ready = self.ready(ref)
-        return ready[0].attributes.get(name) if ready else None
+        return attribute_of(ready[0].attributes, name) if ready else None
 
     def untold(self, change: Change) -> list[str]:
         """The late values of a wish that nothing tells (yet)."""

@@ -15,6 +15,7 @@ from dataclasses import replace
 from typing import Any
 
 from reconciler.checks.against import validate_against
+from reconciler.checks.library import check_library, library_of
 from reconciler.checks.schema import Finding
 from reconciler.checks.together import (
     check_formerly,
@@ -61,7 +62,10 @@ def validate(
         waiting = check_named_targets(objects, base, untrusted)
         waiting |= check_references(objects, known, unseen=snapshot.unreadable)
         check_together(objects, kinds)
+        library, wrong = library_of(snapshot, trusted, objects)
+        check_library(objects, kinds, library, snapshot)
         result = _validated(snapshot, base, objects, waiting, untrusted)
+        result = replace(result, library=library, problems=_all(result.problems, wrong))
         if trusted is not snapshot:
             result = _with_own_settings(result, snapshot, kinds)
     for used in (snapshot, trusted):
@@ -69,6 +73,10 @@ def validate(
     if bad_settings:
         raise _stopped(trusted, bad_settings, result.problems)
     return result
+
+
+def _all(problems: tuple[Problem, ...], more: list[Problem]) -> tuple[Problem, ...]:
+    return tuple(sorted({*problems, *more})) if more else problems
 
 
 def _with_own_settings(result: Validated, snapshot: Snapshot, kinds: Kinds) -> Validated:
@@ -178,7 +186,7 @@ def _located(
         by_path[document.path].append((document, finding))
     if not by_path:
         return
-    from reconciler.source.strict_yaml import Places  # noqa: PLC0415  only bad files are parsed again
+    from reconciler.strict_yaml import Places  # noqa: PLC0415  only bad files are parsed again
 
     paths = sorted(by_path)
     for path, data in zip(paths, snapshot.read(paths), strict=True):

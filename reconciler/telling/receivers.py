@@ -1,8 +1,8 @@
 """How a message reaches its receiver: by HTTP or by mail. Below `notify`.
 
-Addresses of webhooks and mail servers are references (`env:NAME`, `file:/path#key`). They are resolved only
-here, when sending, and what they stand for appears in no message, not even in an error. Redirects are not
-followed: a token in a URL must not travel to another host.
+Addresses of webhooks and mail servers are references (`reconciler.secret`). They are resolved only here, when
+sending, and what they stand for appears in no message, not even in an error. Redirects are not followed: a
+token in a URL must not travel to another host.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ import urllib.request
 from collections.abc import Mapping
 from email.message import EmailMessage
 from email.policy import SMTP
-from pathlib import Path
 from typing import Any, Final
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from reconciler.model import Json
+from reconciler.secret import Generated, NoSecret, is_reference, parse, read
 from reconciler.settings import Notify
 
 TIMEOUT: Final = 10.0  # seconds for one answer
@@ -114,46 +114,16 @@ def _connected(server: SplitResult) -> smtplib.SMTP:
     return session
 
 
-def is_reference(text: str) -> bool:
-    """Does this text stand for something that is kept elsewhere?"""
-    return text.startswith(("env:", "file:", "age:"))
-
-
 def resolved(reference: str) -> str:
-    """What a reference stands for: `env:NAME`, `file:/path` (the whole file), `file:/path#key`.
-
-    With a key the file holds a JSON object, or lines of `key: value` or `key=value`.
-    """
-    scheme, _, rest = reference.partition(":")
-    if scheme == "env":
-        value = os.environ.get(rest, "")
-    elif scheme == "file":
-        value = _from_file(rest)
-    else:
-        raise NotSentError("expected a reference: env:NAME or file:/path#key")
-    if not value:
-        raise NotSentError("the reference stands for nothing: is it set where this runs?")
-    return value
-
-
-def _from_file(rest: str) -> str:
-    path, _, key = rest.partition("#")
+    """What the reference to an address stands for. Raises NotSentError."""
+    trouble = "expected a reference: env:NAME or file:/path#key"
     try:
-        text = Path(path).read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise NotSentError(f"the file of the reference can't be read ({type(error).__name__})") from None
-    if not key:
-        return text.strip()
-    return _entries(text).get(key, "")
+        named = parse(reference)
+        if not isinstance(named, Generated):
+            return read(named)
+    except NoSecret as error:
+        trouble = str(error).removeprefix(f"{reference}: ")  # the line begins with it
+    raise NotSentError(trouble)
 
 
-def _entries(text: str) -> dict[str, str]:
-    if text.lstrip().startswith("{"):
-        return {str(name): str(value) for name, value in json.loads(text).items()}
-    found = {}
-    for line in text.splitlines():
-        ends = [position for position in (line.find(": "), line.find("=")) if position > 0]
-        if ends and not line.startswith("#"):
-            value = line[min(ends) + 1 :].strip()
-            found[line[: min(ends)].strip()] = value.strip("\"'")
-    return found
+__all__ = ["NotSentError", "is_reference", "post", "resolved", "send"]

@@ -17,9 +17,13 @@ ROOT = Path(__file__).parents[2]
 SAMPLE = ROOT / "sample-config-repo"
 
 
+def files() -> list[Path]:
+    found = (path for path in sorted(SAMPLE.rglob("*.yaml")) if path.name != "reconciler.yaml")
+    return [path for path in found if "catalogue" not in path.parts]
+
+
 def objects(kind: str) -> list[dict[str, Any]]:
-    files = [path for path in sorted(SAMPLE.rglob("*.yaml")) if path.name != "reconciler.yaml"]
-    loaded = [yaml.safe_load(path.read_text()) for path in files]
+    loaded = [yaml.safe_load(path.read_text()) for path in files()]
     return [entry for entry in loaded if entry["kind"] == kind]
 
 
@@ -55,8 +59,7 @@ def test_making_uploads_twice_gives_the_same(tmp_path: Path) -> None:
 
 def test_every_kind_has_an_owner_rule() -> None:
     ruled = {kind for rule in settings()["ownership"] for kind in rule["kinds"]}
-    files = [path for path in sorted(SAMPLE.rglob("*.yaml")) if path.name != "reconciler.yaml"]
-    assert {yaml.safe_load(path.read_text())["kind"] for path in files} == ruled
+    assert {yaml.safe_load(path.read_text())["kind"] for path in files()} == ruled
 
 
 def test_everybody_is_asked_for_approval() -> None:

@@ -17,9 +17,9 @@ from reconciler.model import Json, Ref
 from reconciler.source.git import open_repository
 from reconciler.source.mirror import _hardened, check_url
 from reconciler.source.snapshot import Snapshot
-from reconciler.source.strict_yaml import YamlError, read
 from reconciler.stages.load import load, load_worktree
 from reconciler.stages.validate import validate
+from reconciler.strict_yaml import YamlError, read
 from tests.conftest import GitRepository
 
 SETTINGS = "owner: test-1\n"

@@ -27,6 +27,7 @@ from reconciler.model import (
     Target,
     mark_for,
 )
+from tests.places import NoSecrets
 
 OWNER = "contract-x1"
 STRANGER = "somebody-else"
@@ -68,7 +69,7 @@ class Case:
 
 
 @dataclass(frozen=True, slots=True)
-class Arena:
+class Arena(NoSecrets):
     """A fresh target of one case. Every call opens a client of its own, so nothing is remembered."""
 
     case: Case

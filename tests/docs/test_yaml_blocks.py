@@ -17,7 +17,7 @@ from reconciler.checks.settings import check_settings
 from reconciler.construct import filled
 from reconciler.model import Declared, Ref, Source
 from reconciler.resources import bundled
-from reconciler.source.strict_yaml import read
+from reconciler.strict_yaml import read
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]

@@ -70,6 +70,9 @@ class Sample:
         """A fresh one: nothing applied yet."""
         sample = cls(root)
         shutil.copytree(SAMPLE, sample.repository)
+        for folder in ("deployments", "catalogue"):  # these run Ansible: tests/live kills them
+            shutil.rmtree(sample.repository / folder)
+        (sample.repository / "providers" / "workbench.yaml").unlink()
         sample.uploads = make_uploads(sample.data / "uploads")
         sample.git("init", "--quiet", "--initial-branch", "main")
         sample.commit("begin")

@@ -283,7 +283,7 @@ def test_an_address_from_a_file(tmp_path: Path, text: str) -> None:
         file.write_text(server.url + "\n")
         assert tell(Notify(webhook=f"file:{file}")) == ()
         (line,) = tell(Notify(webhook=f"file:{file}#missing"))
-        assert "stands for nothing" in line
+        assert "no entry of that name" in line
         (line,) = tell(Notify(webhook=f"file:{tmp_path}/nowhere#hook"))
         assert "can't be read" in line
     assert len(server.told) == 2

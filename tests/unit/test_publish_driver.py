@@ -38,6 +38,7 @@ from reconciler.model import (
     mark_id,
 )
 from tests.contract.killing import killed_at
+from tests.places import NoSecrets
 
 OWNER = "infn-x1"
 REPOSITORY = "sw.example.org"
@@ -46,7 +47,7 @@ HERE = Source("software/cms/root.yaml", 1)
 
 
 @dataclass(frozen=True, slots=True)
-class Site:
+class Site(NoSecrets):
     """One target below a data folder, with uploads to choose from."""
 
     data: str

@@ -16,6 +16,7 @@ from reconciler.construct import build, defaults, filled
 from reconciler.drivers.publish.layout import RESERVED as DRIVERS_OWN
 from reconciler.kind import World
 from reconciler.kinds.software_upload import KIND, RESERVED, SoftwareUploadSpec
+from reconciler.library import EMPTY
 from reconciler.model import (
     Condition,
     Declared,
@@ -275,6 +276,6 @@ def test_outputs() -> None:
     upload = declared()
     thing = Observed(upload.ref, KIND.name, "stratum0", upload.spec, "sw.example.org:root/6.32")
     said = {"repository": "sw.example.org", "path": "root/6.32", "sha256": "e3" * 32}
-    assert KIND.outputs(upload, [thing]) == said
-    assert KIND.outputs(upload, [replace(thing, state=State.FAILED)]) == {}
-    assert KIND.outputs(upload, []) == {}
+    assert KIND.outputs(upload, [thing], EMPTY) == said
+    assert KIND.outputs(upload, [replace(thing, state=State.FAILED)], EMPTY) == {}
+    assert KIND.outputs(upload, [], EMPTY) == {}

@@ -44,6 +44,7 @@ from reconciler.model import (
     Target,
     mark_for,
 )
+from tests.places import NoSecrets
 
 OWNER = "me"
 NOW = datetime(2026, 10, 8, 12, tzinfo=UTC)
@@ -51,7 +52,7 @@ FILES = {"run-1.root": b"1" * 70_000, "deep/er/run-2.root": b"2" * 3_000_000, "e
 
 
 @dataclass(frozen=True)
-class Places:
+class Places(NoSecrets):
     data: str
 
 

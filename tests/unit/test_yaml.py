@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-import reconciler.source.strict_yaml as reader
-from reconciler.source.strict_yaml import YamlError, read
-from reconciler.source.strict_yaml.places import Places
-from reconciler.source.strict_yaml.text import pure_parser_of
+import reconciler.strict_yaml as reader
+from reconciler.strict_yaml import YamlError, read
+from reconciler.strict_yaml.places import Places
+from reconciler.strict_yaml.text import pure_parser_of
 
 
 def value(text: str) -> object:

@@ -16,7 +16,7 @@ from typing import Any
 
 from reconciler.drivers.publish.stream import Limits
 from reconciler.errors import BackendError, Denied, ReadOnly, Transient
-from reconciler.kind import Places
+from reconciler.kind import DataFolder
 from reconciler.model import Json, Target
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
@@ -45,17 +45,17 @@ class Writer(Reader):
     """The same, for those who may write."""
 
 
-def open_reader(target: Target, places: Places) -> Reader:
+def open_reader(target: Target, places: DataFolder) -> Reader:
     """Open a target for reading. Nothing is made, and nothing can be written with it."""
     return Reader(*_opened(target, places))
 
 
-def open_writer(target: Target, places: Places) -> Writer:
+def open_writer(target: Target, places: DataFolder) -> Writer:
     """Open a target for writing."""
     return Writer(*_opened(target, places))
 
 
-def _opened(target: Target, places: Places) -> tuple[str, str, str, Limits, bool]:
+def _opened(target: Target, places: DataFolder) -> tuple[str, str, str, Limits, bool]:
     path = str(target.settings["path"])
     return (
         target.name,

@@ -19,7 +19,7 @@ from typing import TypeVar
 from reconciler.drivers.simulated import rows
 from reconciler.drivers.simulated.weather import Request, Weather, fate, refusal, weather_of
 from reconciler.errors import Denied, ReadOnly, Transient
-from reconciler.kind import Places
+from reconciler.kind import DataFolder
 from reconciler.model import Json, Target
 
 Result = TypeVar("Result")
@@ -28,7 +28,7 @@ _TAIL = 65536
 _DONE_FIRST = ("LostAnswer", "Partial")
 
 
-def world_path(target: Target, places: Places) -> Path:
+def world_path(target: Target, places: DataFolder) -> Path:
     """Where the world of a target lies: its setting `world`, relative to the data folder."""
     name: str = target.settings.get("world", f"{target.name}.world.sqlite")
     return Path(places.data) / name
@@ -62,7 +62,7 @@ def translated(path: Path) -> Iterator[None]:
 class Reader:
     """An open connection to one simulated world, used by one thread. It can't write."""
 
-    def __init__(self, target: Target, places: Places) -> None:
+    def __init__(self, target: Target, places: DataFolder) -> None:
         self.target = target.name
         self.path = world_path(target, places)
         self._settings = target.settings

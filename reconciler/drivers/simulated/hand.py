@@ -131,7 +131,7 @@ def _written(resource: Resource, mark: Mark) -> Written:
     """Imports the kinds here: listing does not need them."""
     from reconciler.registry import primitives  # noqa: PLC0415  only a write asks for the types
 
-    attributes = attributes_of(primitives().get(resource.kind), mark.ref or resource.ref)
+    attributes = attributes_of(primitives().get(resource.kind), mark.ref or resource.ref, resource.spec)
     return Written(resource, mark, place_of(resource), attributes)
 
 

@@ -9,15 +9,18 @@ import hashlib
 from collections.abc import Mapping
 
 from reconciler.kind import Primitive
-from reconciler.model import Json, Ref, Resource, mark_id
+from reconciler.model import NOTHING, Json, Ref, Resource, Spec, mark_id
 
 NATURAL = "natural"
 
 
-def attributes_of(primitive: Primitive | None, ref: Ref) -> dict[str, Json]:
-    """Every computed attribute that the primitive kind declares."""
+def attributes_of(primitive: Primitive | None, ref: Ref, spec: Spec = NOTHING) -> dict[str, Json]:
+    """Every computed attribute that the primitive kind declares; ports are those that were asked for."""
     computed: Mapping[str, str] = primitive.computed if primitive else {}
-    return {name: invented(name, computed[name], ref) for name in sorted(computed)}
+    made = {name: invented(name, computed[name], ref) for name in sorted(computed)}
+    asked = spec.get("ports", NOTHING)
+    ports = {name: port["port"] for name, port in asked.items()} if "ports" in computed.values() else {}
+    return {name: ports if computed[name] == "ports" else value for name, value in made.items()}
 
 
 def invented(name: str, sort: str, ref: Ref) -> Json:

@@ -14,7 +14,7 @@ from pathlib import Path
 from reconciler.drivers.storage import folders
 from reconciler.drivers.storage.writing import Writing
 from reconciler.errors import BackendError, Denied, ReadOnly, Rejected, Transient
-from reconciler.kind import Places
+from reconciler.kind import DataFolder
 from reconciler.model import Json, Target
 
 _DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
@@ -29,7 +29,7 @@ class Reader:
     to the operator, and when it is absent (not mounted) the target can't be read.
     """
 
-    def __init__(self, target: Target, places: Places) -> None:
+    def __init__(self, target: Target, places: DataFolder) -> None:
         self.target = target.name
         self.data = Path(places.data)
         self._setting = str(target.settings["path"])
@@ -71,7 +71,7 @@ class Reader:
 class Writer(Reader):
     """A lake that is also written to."""
 
-    def __init__(self, target: Target, places: Places) -> None:
+    def __init__(self, target: Target, places: DataFolder) -> None:
         super().__init__(target, places)
         self._writing = Writing()
 

@@ -17,7 +17,7 @@ from yaml.events import (
     StreamEndEvent,
 )
 
-from reconciler.source.strict_yaml.text import Place, decode, parser_of
+from reconciler.strict_yaml.text import Place, decode, parser_of
 
 Path = Sequence[str | int]
 

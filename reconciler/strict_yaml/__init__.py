@@ -34,8 +34,8 @@ from yaml.events import (
 
 from reconciler.model import Json
 from reconciler.printable import shown
-from reconciler.source.strict_yaml.places import Places, locate, place_of, trees_of
-from reconciler.source.strict_yaml.text import (
+from reconciler.strict_yaml.places import Places, locate, place_of, trees_of
+from reconciler.strict_yaml.text import (
     CONTROL,
     SPLIT,
     Place,

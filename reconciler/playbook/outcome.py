@@ -1,0 +1,175 @@
+"""From the events of a run to one result per machine.
+
+The events are those of ansible-runner 2.4 (`event`, `event_data.host`, `.task`, `.res`; the last one,
+`playbook_on_stats`, counts per host). What Ansible counts decides: a task that failed may have been rescued.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from reconciler.model import Json
+from reconciler.playbook.work import Assignment, HostResult, Work
+from reconciler.printable import shown
+
+_OUTPUTS = "reconciler_outputs"
+_LONGEST = 500  # letters of a message
+_LONGEST_NAME = 120  # letters of a task's name
+_SECRET_LINE = 8  # letters; a shorter line gives nothing away and would blot out much
+_HIDDEN = "the task hides what it says (no_log)"
+_HOST_KEYS = (
+    (
+        "REMOTE HOST IDENTIFICATION HAS CHANGED",
+        "HostKeyChanged: the machine shows another key than the known one",
+    ),
+    ("host key is known for", "HostKeyUnknown: the machine's key is not known, and none is trusted unseen"),
+    ("Host key verification failed", "HostKeyChanged: the machine does not show the known key"),
+)
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What was heard of one machine so far."""
+
+    task: str = ""
+    failed: str = ""
+    message: str = ""
+    unreachable: bool = False
+    outputs: Mapping[str, Json] = field(default_factory=dict)
+    changed: list[str] = field(default_factory=list)
+
+
+class Tally:
+    """Adds up the events of one run. `began` says whether Ansible came as far as the machines."""
+
+    def __init__(self, work: Work, machines: Mapping[str, Assignment]) -> None:
+        self.began = False
+        self._work = work
+        self._machines = machines
+        self._hidden = _hidden(machines.values())
+        self._seen: dict[str, _Seen] = defaultdict(_Seen)
+        self._counts: Mapping[str, Mapping[str, int]] | None = None
+
+    def note(self, event: Mapping[str, Any]) -> None:
+        """Take in one event. What is not known is nothing to us."""
+        data = event.get("event_data") or {}
+        name = str(event.get("event", ""))
+        if name == "playbook_on_stats":
+            self._counts = data
+            self.began = True
+        elif data.get("host") in self._machines and name in _NOTES:
+            self.began = True
+            seen = self._seen[data["host"]]
+            seen.task = str(data.get("task") or "")
+            _NOTES[name](seen, data)
+
+    def results(self, *, late: bool) -> Mapping[str, HostResult]:
+        """The result of every machine, also of those that the run did not come to."""
+        return {
+            assignment.machine.name: self._result(name, late=late)
+            for name, assignment in self._machines.items()
+        }
+
+    def _result(self, name: str, *, late: bool) -> HostResult:
+        seen = self._seen[name]
+        ok = self._counts is not None and not self._count("failures", name) and not self._count("dark", name)
+        task, message = ("", "") if ok else self._failure(seen, late=late)
+        differences = dict.fromkeys(seen.changed)
+        return HostResult(
+            ok=ok,
+            changed=bool(differences),
+            unreachable=seen.unreachable and not ok,
+            task=_text(task, self._hidden, _LONGEST_NAME),
+            message=_text(message, self._hidden, _LONGEST),
+            outputs=seen.outputs if ok else {},
+            differences=tuple(_text(name, self._hidden, _LONGEST_NAME) for name in differences),
+        )
+
+    def _failure(self, seen: _Seen, *, late: bool) -> tuple[str, str]:
+        """The task that failed and why."""
+        if seen.message:
+            return seen.failed, seen.message
+        if late:
+            return seen.task, f"TimedOut: role {self._work.role} was ended after {self._work.timeout:g} s"
+        return seen.task, f"Ansible ended before role {self._work.role} was done"
+
+    def _count(self, what: str, name: str) -> int:
+        counts = (self._counts or {}).get(what) or {}
+        return int(counts.get(name, 0))
+
+
+def _note_start(seen: _Seen, data: Mapping[str, Any]) -> None:
+    """The task is noted already."""
+
+
+def _note_ok(seen: _Seen, data: Mapping[str, Any]) -> None:
+    result = _mapping(data.get("res"))
+    if result.get("changed") is True:
+        seen.changed.append(seen.task)
+    outputs = _mapping(result.get("ansible_facts")).get(_OUTPUTS)
+    if isinstance(outputs, Mapping):
+        seen.outputs = outputs
+
+
+def _note_failed(seen: _Seen, data: Mapping[str, Any]) -> None:
+    if data.get("ignore_errors"):
+        return
+    seen.failed = seen.task
+    seen.message = "; ".join(dict.fromkeys(_words(_mapping(data.get("res"))))) or "it failed without a word"
+
+
+def _note_unreachable(seen: _Seen, data: Mapping[str, Any]) -> None:
+    seen.unreachable = True
+    seen.failed = seen.task
+    said = str(_mapping(data.get("res")).get("msg") or "no answer")
+    seen.message = next((text for sign, text in _HOST_KEYS if sign in said), said)
+
+
+_NOTES: Mapping[str, Callable[[_Seen, Mapping[str, Any]], None]] = {
+    "runner_on_start": _note_start,
+    "runner_on_ok": _note_ok,
+    "runner_item_on_ok": _note_ok,
+    "runner_on_failed": _note_failed,
+    "runner_on_unreachable": _note_unreachable,
+}
+
+
+def _words(result: Mapping[str, Any]) -> Iterator[str]:
+    """What a failed module said: of a loop, what its failed items said."""
+    if "censored" in result:
+        yield _HIDDEN
+        return
+    items = [_mapping(item) for item in result.get("results") or ()]
+    failed = [item for item in items if item.get("failed") or "censored" in item]
+    if failed:
+        for item in failed:
+            yield from _words(item)
+        return
+    for key in ("msg", "reason", "module_stderr", "stderr"):
+        if text := str(result.get(key) or "").strip():
+            yield text
+
+
+def _text(text: str, hidden: Iterable[str], limit: int) -> str:
+    """Words of a module as they may be shown: no secret, nothing that moves a cursor, not too long."""
+    for secret in hidden:
+        text = text.replace(secret, "***")
+    return shown(" ".join(text.split()), limit)
+
+
+def _hidden(assignments: Iterable[Assignment]) -> tuple[str, ...]:
+    """The secrets of all machines, the longest first: a task is named once, with the words of the first.
+
+    Of a secret with several lines (a key) each line counts: programs quote single ones.
+    """
+    secrets = {secret for assignment in assignments for secret in assignment.secrets}
+    lines = {line.strip() for secret in secrets for line in secret.splitlines() if len(line) >= _SECRET_LINE}
+    whole = {secret.strip() for secret in secrets}
+    return tuple(sorted((secrets | whole | lines) - {""}, key=lambda secret: (-len(secret), secret)))
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}

@@ -1,0 +1,1 @@
+"""What Ansible loads by path. Nothing of ours imports it."""
