@@ -17,6 +17,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.services import catalogue, deployment
+
 COUNTRIES = ("IT", "ES", "DE", "FR", "CZ")
 EXPERIMENTS = ("alice", "atlas", "auger", "belle2", "cms", "ctao", "juno", "lhcb", "virgo", "xenon")
 PACKAGES = ("basf2", "garfield", "geant4", "pycbc", "pythia8", "root", "sherpa", "uproot")
@@ -27,7 +29,10 @@ IDENTITY = f"Bench <bench@example.org> {WHEN} +0000"
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """What is asked for. `copies` of more than one makes all objects DataRules of so many copies."""
+    """What is asked for. `copies` of more than one makes all objects DataRules of so many copies.
+
+    `deployments` come on top of the objects, with the catalogue that they need.
+    """
 
     objects: int = 10_000
     sites: int = 20
@@ -36,6 +41,7 @@ class Size:
     groups: int = 10
     latency: str = "50ms"
     page_size: int = 500
+    deployments: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +95,17 @@ def files(size: Size, repository: Path) -> Iterator[tuple[str, str]]:
             yield _software(number, group, chance.choice(sites), size.seed)
         else:
             yield _rule(number, group, chance.choice(expressions), size.copies)
+    yield from _deployments(size, [site.name for site in sites], groups, chance)
+
+
+def _deployments(
+    size: Size, sites: Sequence[str], groups: Sequence[str], chance: random.Random
+) -> Iterator[tuple[str, str]]:
+    yield from catalogue() if size.deployments else ()
+    for number in range(size.deployments):
+        group = groups[number // 5 % len(groups)]
+        name, spec = deployment(number, sites, chance)
+        yield f"deployments/{group}/{name}.yaml", _object("Deployment", name, group, spec)
 
 
 def _software(number: int, group: str, site: Site, seed: int) -> tuple[str, str]:
@@ -202,6 +219,7 @@ def main() -> None:
     parser.add_argument("--sites", type=int, default=size.sites, metavar="S")
     parser.add_argument("--seed", type=int, default=size.seed, metavar="K")
     parser.add_argument("--copies", type=int, default=size.copies, metavar="C", help="of every DataRule")
+    parser.add_argument("--deployments", type=int, default=size.deployments, metavar="D", help="besides")
     parser.add_argument("--group-count", dest="groups", type=int, default=size.groups, metavar="G")
     parser.add_argument("--latency", default=size.latency, help="of every request to a site")
     chosen = vars(parser.parse_args())

@@ -41,6 +41,7 @@ class Ground:
         words += ["--objects", str(self.size.objects), "--sites", str(self.size.sites)]
         words += ["--seed", str(self.size.seed), "--copies", str(self.size.copies)]
         words += ["--group-count", str(self.size.groups), "--latency", self.size.latency]
+        words += ["--deployments", str(self.size.deployments)]
         subprocess.run(words, cwd=CHECKOUT, check=True, stdout=subprocess.DEVNULL, timeout=LIMIT)
 
     @property

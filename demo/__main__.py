@@ -283,7 +283,15 @@ def environment() -> dict[str, str]:
     """A person who has nothing but this demo."""
     person = {f"GIT_{who}_{what}": value for who in ("AUTHOR", "COMMITTER") for what, value in PERSON}
     keep = {name: os.environ[name] for name in ("PATH", "TERM", "LANG", "NO_COLOR") if name in os.environ}
-    return {**keep, **person, "HOME": str(HOME), "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
+    caches = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")  # what was fetched once stays
+    return {
+        **keep,
+        **person,
+        "HOME": str(HOME),
+        "XDG_CACHE_HOME": caches,
+        "GIT_CONFIG_GLOBAL": os.devnull,
+        "GIT_CONFIG_NOSYSTEM": "1",
+    }
 
 
 PERSON: Sequence[tuple[str, str]] = (("NAME", "Demo"), ("EMAIL", "demo@example.org"))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from reconciler import registry
 from reconciler.line.reading import read, unmarkable
+from reconciler.line.sealing import sealed
 from reconciler.line.session import Request, Session, open_session
 from reconciler.line.wish import wish_of
 from reconciler.model import Condition, Declared, Json, Ref
@@ -53,4 +54,4 @@ def outputs(request: Request, ref: Ref) -> Mapping[str, Json]:
     if declared is None:
         return {}
     things = read(session, wish).by_object(wish.renamed, unmarkable(wish)).get(ref, ())
-    return registry.kinds()[ref.kind].outputs(declared, things, session.valid.library)
+    return sealed(session, ref, registry.kinds()[ref.kind].outputs(declared, things, session.valid.library))

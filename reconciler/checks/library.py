@@ -16,6 +16,7 @@ from reconciler.checks.verdicts import Candidate, Kinds, steps_to
 from reconciler.errors import Problem
 from reconciler.kind import Kind
 from reconciler.library import EMPTY, Library
+from reconciler.model import Declared
 from reconciler.source.snapshot import Snapshot
 
 if TYPE_CHECKING:
@@ -57,6 +58,17 @@ def _roles(files: Mapping[str, bytes]) -> tuple[dict[str, RoleFacts], list[Probl
         if role is not None:
             roles[name] = role
     return roles, problems
+
+
+def newer_versions(declared: Iterable[Declared], library: Library) -> Iterator[str]:
+    """What is said of Deployments whose service has a newer version than the one that they name."""
+    for entry in declared:
+        if entry.ref.kind != "Deployment":
+            continue
+        name, _, version = entry.spec["service"].partition("@")
+        newest = next(iter(library.services.get(name, ())), "")
+        if version and newest and version != newest:
+            yield f"{entry.ref} has {name} {version}; {newest} is available"
 
 
 def _files(snapshot: Snapshot, prefix: str) -> Mapping[str, bytes]:

@@ -122,7 +122,7 @@ class _Build:
                 yield from self._volumes(node, index)
                 yield self._server(node, index)
                 if not self.site.rootless:
-                    yield self._configuration(f"{node}-{BASE}", node, index, BASE, {}, ())
+                    yield self._base(node, index)
         for name, software in self.topology.software.items():
             for index in self.instances.by_compute[software.host]:
                 yield self._configuration(
@@ -146,7 +146,8 @@ class _Build:
         for name in self.topology.computes[node].volumes.values():
             volume = self.topology.volumes[name]
             ref = self.declared.ref.with_part(name, VOLUME, index)
-            yield self._resource(ref, VOLUME, {"size": volume.size, "quality": volume.quality}, ())
+            spec = _given({"size": volume.size, "quality": volume.quality})
+            yield self._resource(ref, VOLUME, spec, ())
 
     def _server(self, node: str, index: int | None) -> Resource:
         compute, ref = self.topology.computes[node], self.declared.ref
@@ -154,18 +155,26 @@ class _Build:
         spec = {
             "cores": compute.cores,
             "memory": compute.memory,
-            **({"disk": compute.disk} if compute.disk else {}),
+            "disk": compute.disk,
             "hostname": self.instances.hostname(node, index),
             "image": dict(compute.image),
             "ports": self._ports(node),
             "volumes": {location: str(volume) for location, volume in volumes.items()},
             "users": [dict(user) for user in compute.users],
         }
-        return self._resource(ref.with_part(node, SERVER, index), SERVER, spec, volumes.values())
+        return self._resource(ref.with_part(node, SERVER, index), SERVER, _given(spec), volumes.values())
+
+    def _base(self, node: str, index: int | None) -> Resource:
+        """What every real machine gets before its services: users, firewall, updates."""
+        ports = {
+            name: {key: port[key] for key in ("protocol", "remote") if key in port}
+            for name, port in self._ports(node).items()
+        }
+        return self._configuration(f"{node}-{BASE}", node, index, BASE, {"base_ports": ports}, ())
 
     def _ports(self, node: str) -> dict[str, Json]:
         return {
-            port.name: {"protocol": port.protocol, "port": port.number, "remote": port.remote}
+            port.name: _given({"protocol": port.protocol, "port": port.number, "remote": port.remote})
             for port in self.topology.computes[node].ports
         }
 
@@ -188,11 +197,13 @@ class _Build:
             "role": role,
             "content": facts.content if facts else "",
             "server": str(server),
-            "machine": {
-                "ports": self._ports(node),
-                "volumes": sorted(compute.volumes),
-                "users": [dict(user) for user in compute.users],
-            },
+            "machine": _given(
+                {
+                    "ports": self._ports(node),
+                    "volumes": sorted(compute.volumes),
+                    "users": [dict(user) for user in compute.users],
+                }
+            ),
             "variables": self._tagged(translated(variables, ref, self.topology, self.instances)),
         }
         first |= {needed for needed, _ in late_values(spec)}
@@ -211,6 +222,11 @@ class _Build:
                 return {**value, "tag": tag} if tag else dict(value)
             return {key: self._tagged(entry) for key, entry in value.items()}
         return [self._tagged(entry) for entry in value] if isinstance(value, (list, tuple)) else value
+
+
+def _given(spec: Mapping[str, Json]) -> dict[str, Json]:
+    """Without what nobody gave: None, empty texts, lists and mappings."""
+    return {key: value for key, value in spec.items() if value}
 
 
 KIND = Deployment()

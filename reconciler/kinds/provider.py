@@ -12,8 +12,8 @@ from typing import Final
 
 from reconciler import units
 from reconciler.construct import build
-from reconciler.kind import Kind, World
-from reconciler.model import NOTHING, Condition, Declared, Json, Ref, Resource, Target
+from reconciler.kind import Kind
+from reconciler.model import NOTHING, Declared, Json, Ref, Target
 
 COMMON_KEYS: Final = frozenset({"name", "type", "concurrency", "rate", "timeout", "deadline"})
 
@@ -73,9 +73,6 @@ class ProviderKind(Kind[ProviderSpec]):
                 yield f"spec.targets.{index}.name", f"two targets are called `{name}`", "rename one"
             seen.add(name)
         yield from _check_degrees(declared.spec.get("location") or NOTHING)
-
-    def expand(self, declared: Declared, world: World) -> Iterable[Resource | Condition]:
-        return ()
 
 
 def _check_degrees(location: Mapping[str, Json]) -> Iterable[tuple[str, str, str]]:

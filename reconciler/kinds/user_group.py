@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Final
 
-from reconciler.kind import Kind, World
-from reconciler.model import Condition, Declared, Ref, Resource
+from reconciler.kind import Kind
+from reconciler.model import Declared, Ref
+from reconciler.secret.recipients import check_recipient
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +68,9 @@ class UserGroupKind(Kind[UserGroupSpec]):
             if not wrong and agreement["end"] < agreement["start"]:
                 yield f"{where}.end", "the agreement ends before it starts", "exchange the two dates"
 
-    def expand(self, declared: Declared, world: World) -> Iterable[Resource | Condition]:
-        return ()
+        for index, said in enumerate(declared.spec["recipients"]):
+            if unfit := check_recipient(said):
+                yield f"spec.recipients.{index}", unfit, "one public key an entry"
 
 
 def _is_date(text: str) -> bool:

@@ -9,7 +9,7 @@ are new in one pass take room from each other in the order of their Refs.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -86,28 +86,47 @@ def _gib(size: int) -> str:
 
 def site_of(declared: Declared, world: World) -> Site | Condition:
     """Where this deployment goes. A Condition: it is Blind, or nothing has a place for it."""
-    places = candidates(declared, world)
-    unseen = sorted(name for name in places if name in world.blind and world.could_hold(declared.ref, name))
-    standing = _standing(declared, world)
-    if not standing and unseen:
-        return _blind(declared, unseen, world)
+    if world.blind and not _standing(declared, world):
+        places = _possible(declared, world)
+        unseen = sorted(
+            name for name in places if name in world.blind and world.could_hold(declared.ref, name)
+        )
+        if unseen:
+            return _blind(declared, unseen, world)
     placed: _Placed = world.once("placement.sites", _place_all)
     name = placed.sites.get(declared.ref, "")
     if not name:
         return _nowhere(declared, placed.reasons.get(declared.ref, NOTHING))
     rootless = bool(world.traits(name).get("rootless"))
-    return Site(name, frozenset(places) - {name}, rootless)
+    return Site(name, frozenset(_possible(declared, world)) - {name}, rootless)
 
 
 def candidates(declared: Declared, world: World) -> tuple[str, ...]:
     """The targets that may run it, best first."""
-    able = [name for name in sorted(world.targets) if world.serves(name, SERVER)]
-    named = declared.spec["placement"].get("targets") or ()
+    possible = _possible(declared, world)
+    if _named(declared):
+        return possible
+    return tuple(sorted(possible, key=lambda name: _rank(declared.ref, name)))
+
+
+def _possible(declared: Declared, world: World) -> tuple[str, ...]:
+    """The same in the order of the author's list, or, without a list, in none that means anything."""
+    able = world.once("placement.sites.able", _able)
+    named = _named(declared)
     if not named:
-        return tuple(sorted(able, key=lambda name: _rank(declared.ref, name)))
+        return able
     return tuple(
         dict.fromkeys(name for wish in named for name in able if wish in (name, world.targets[name].provider))
     )
+
+
+def _able(world: World) -> tuple[str, ...]:
+    """The targets that can run machines. They are the same for all."""
+    return tuple(name for name in sorted(world.targets) if world.serves(name, SERVER))
+
+
+def _named(declared: Declared) -> Sequence[str]:
+    return declared.spec["placement"].get("targets") or ()
 
 
 def _rank(ref: Ref, target: str) -> bytes:
@@ -214,7 +233,7 @@ def _blind(declared: Declared, unseen: Iterable[str], world: World) -> Condition
 def _nowhere(declared: Declared, refused: Mapping[str, str]) -> Condition:
     shown = [f"{name}: {refused[name]}" for name in refused][:_SHOWN]
     more = f"; and {len(refused) - _SHOWN} more" if len(refused) > _SHOWN else ""
-    named = ", ".join(declared.spec["placement"].get("targets") or ())
+    named = ", ".join(_named(declared))
     nothing = f"none of {named} can run machines" if named else "no target can run machines"
     message = f"no target has a place for it ({'; '.join(shown) + more if shown else nothing})"
     return Condition(declared.ref, Word.WAITING, "NoPlace", message, "author")

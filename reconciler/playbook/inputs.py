@@ -12,6 +12,7 @@ import shlex
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Final
 
 from reconciler.model import Json
 from reconciler.playbook.check import is_local
@@ -48,9 +49,15 @@ def write_inputs(work: Work, folder: str) -> None:
     _write(folder, _IDENTITY, work.identity.strip() + "\n")
 
 
+# How this machine reaches others; of use to roles that install something on it.
+_WAYS: Final = ("http_proxy", "https_proxy", "no_proxy", "SSL_CERT_FILE", "SSL_CERT_DIR")
+
+
 def environment(folder: str) -> Mapping[str, str]:
-    """All that Ansible's process finds in its environment; nothing of the person's."""
+    """All that Ansible's process finds in its environment; nothing else of the person's."""
+    ways = {name: os.environ[name] for way in _WAYS for name in (way, way.upper()) if name in os.environ}
     return {
+        **ways,
         "PATH": os.environ.get("PATH", os.defpath),
         "HOME": folder,
         "LC_ALL": "C.UTF-8",

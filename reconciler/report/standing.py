@@ -241,6 +241,13 @@ def outputs_text(ref: Ref, outputs: Mapping[str, Json], *, style: Style = PLAIN)
         return f"{words.plain(str(ref))} has no outputs yet.\n"
     width = max(len(words.plain(name)) for name in outputs)
     return "".join(
-        f"{style.bold(f'{words.plain(name):<{width}}')}  {words.value(outputs[name])}\n"
+        f"{style.bold(f'{words.plain(name):<{width}}')}  {_output(outputs[name])}\n"
         for name in sorted(outputs)
     )
+
+
+def _output(value: Json) -> str:
+    """A value, or the text that only the group's recipients can read, as it has to be copied."""
+    if isinstance(value, Mapping) and value.keys() == {"age"}:
+        return f"encrypted to the recipients of the group; age -d shows it\n{value['age'].rstrip()}"
+    return words.value(value)

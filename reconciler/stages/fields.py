@@ -51,7 +51,7 @@ def of_specs(wish: Spec, spec: Spec, have: Spec, prefix: str = "") -> Iterator[F
         path, want, real = f"{prefix}{key}", spec[key], have.get(key, ABSENT)
         if real is not ABSENT and fits(want, real):
             continue
-        if isinstance(want, Mapping) and isinstance(real, Mapping) and not is_late(wish[key]):
+        if isinstance(want, Mapping) and isinstance(real, Mapping) and not _is_whole(wish[key]):
             yield from of_specs(wish[key], want, real, f"{path}.")
         elif real is ABSENT:
             yield from leaves(path, wish[key], want=True)
@@ -59,9 +59,14 @@ def of_specs(wish: Spec, spec: Spec, have: Spec, prefix: str = "") -> Iterator[F
             yield FieldChange(path, real, wish[key])
 
 
+def _is_whole(value: Json) -> bool:
+    """Does this mapping stand for one value: a late one, or a secret?"""
+    return is_late(value) or (isinstance(value, Mapping) and ("$secret" in value or "$join" in value))
+
+
 def leaves(prefix: str, value: Json, *, want: bool) -> Iterator[FieldChange]:
     """One field per leaf of a value that has no other side."""
-    if isinstance(value, Mapping) and value and not is_late(value):
+    if isinstance(value, Mapping) and value and not _is_whole(value):
         for key in sorted(value):
             yield from leaves(f"{prefix}.{key}" if prefix else key, value[key], want=want)
     elif prefix:
@@ -70,9 +75,18 @@ def leaves(prefix: str, value: Json, *, want: bool) -> Iterator[FieldChange]:
 
 def _extra(spec: Spec, thing: Observed) -> Iterator[FieldChange]:
     """Keys that we wrote once and that the author has taken out since."""
-    extra = sorted(thing.spec.keys() - spec.keys())
+    extra = list(_surplus("", spec, thing.spec))
     if extra and not is_open(spec) and thing.mark and thing.mark.spec_hash not in ("", digest_of(spec)):
-        yield from (FieldChange(key, thing.spec[key], ABSENT) for key in extra)
+        yield from extra
+
+
+def _surplus(prefix: str, spec: Spec, have: Spec) -> Iterator[FieldChange]:
+    """The keys, at any depth, that the thing has and the wish has not."""
+    for key in sorted(have):
+        if key not in spec:
+            yield FieldChange(f"{prefix}{key}", have[key], ABSENT)
+        elif isinstance(have[key], Mapping) and isinstance(spec[key], Mapping) and not _is_whole(spec[key]):
+            yield from _surplus(f"{prefix}{key}.", spec[key], have[key])
 
 
 def _of_mark(resource: Resource, thing: Observed) -> Iterator[FieldChange]:

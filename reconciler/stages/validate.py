@@ -15,7 +15,7 @@ from dataclasses import replace
 from typing import Any
 
 from reconciler.checks.against import validate_against
-from reconciler.checks.library import check_library, library_of
+from reconciler.checks.library import check_library, library_of, newer_versions
 from reconciler.checks.schema import Finding
 from reconciler.checks.together import (
     check_formerly,
@@ -33,6 +33,7 @@ from reconciler.checks.validated import Validated
 from reconciler.checks.verdicts import Candidate, Kinds, SettingsSchema, candidates
 from reconciler.errors import InvalidRepository, Problem
 from reconciler.guess import closest
+from reconciler.library import Library
 from reconciler.model import NOTHING, Declared, Ref
 from reconciler.printable import printable
 from reconciler.source.parse import SETTINGS
@@ -65,7 +66,7 @@ def validate(
         library, wrong = library_of(snapshot, trusted, objects)
         check_library(objects, kinds, library, snapshot)
         result = _validated(snapshot, base, objects, waiting, untrusted)
-        result = replace(result, library=library, problems=_all(result.problems, wrong))
+        result = _with_library(result, library, wrong)
         if trusted is not snapshot:
             result = _with_own_settings(result, snapshot, kinds)
     for used in (snapshot, trusted):
@@ -75,8 +76,11 @@ def validate(
     return result
 
 
-def _all(problems: tuple[Problem, ...], more: list[Problem]) -> tuple[Problem, ...]:
-    return tuple(sorted({*problems, *more})) if more else problems
+def _with_library(result: Validated, library: Library, wrong: list[Problem]) -> Validated:
+    """With the services and roles, what is wrong with them, and what is newer than what is used."""
+    problems = tuple(sorted({*result.problems, *wrong})) if wrong else result.problems
+    newer = tuple(newer_versions(result.declared.values(), library)) if library.services else ()
+    return replace(result, library=library, problems=problems, notices=(*result.notices, *newer))
 
 
 def _with_own_settings(result: Validated, snapshot: Snapshot, kinds: Kinds) -> Validated:

@@ -31,13 +31,14 @@ class Scope:
     """What functions may look at: the values of the inputs and the nodes.
 
     `open` are properties under way, `left` is how many functions may still be called: values that are built
-    of themselves, twice at each step, would never end.
+    of themselves, twice at each step, would never end. `looked` are the inputs that were looked at.
     """
 
     inputs: Mapping[str, Json]
     nodes: Mapping[str, Node]
     open: list[tuple[str, tuple[Any, ...]]] = field(default_factory=list)
     left: int = 10_000
+    looked: set[str] = field(default_factory=set)
 
 
 def is_late(value: Json) -> bool:
@@ -63,6 +64,7 @@ def _get_input(call: Call, scope: Scope, node: str) -> Json:
     name, *rest = [evaluate(entry, scope, node) for entry in call.arguments] or [""]
     if not isinstance(name, str) or name not in scope.inputs:
         _refuse(call, f"there is no input `{name}`", did_you_mean(text_of(name), scope.inputs))
+    scope.looked.add(name)
     return _step(call, scope.inputs[name], rest, scope, node)
 
 

@@ -14,6 +14,7 @@ from reconciler.printable import printable, shown
 from reconciler.tosca.expressions import Expression
 from reconciler.tosca.flaw import Flaw, FlawError, Path
 from reconciler.tosca.inputs import Input, check_sets, declared
+from reconciler.tosca.memory import Memory
 from reconciler.tosca.nodes import Family, Node
 from reconciler.tosca.references import check_calls, check_order, read_outputs
 from reconciler.tosca.skeleton import attempt, read_nodes, section
@@ -41,7 +42,8 @@ class Service:
     """One version of a service of the catalogue.
 
     `path` is that of its template, `digest` 12 hex digits over its files. `metadata` holds what template
-    and metadata.yml say. `types`, `nodes` and `outputs` are the template, read once for all deployments.
+    and metadata.yml say. `types`, `nodes` and `outputs` are the template, read once for all deployments;
+    `memory` is what they share of what comes out.
     """
 
     name: str
@@ -56,6 +58,7 @@ class Service:
     nodes: Mapping[str, Node] = field(default=NOTHING, repr=False)
     outputs: Mapping[str, Expression] = field(default=NOTHING, repr=False)
     lookup: Lookup = field(default=lambda _path: (1, 1), repr=False, compare=False)
+    memory: Memory = field(default_factory=Memory, repr=False, compare=False)
 
     def problem(self, flaw: Flaw) -> Problem:
         """A flaw at its line in the template."""

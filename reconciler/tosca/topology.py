@@ -10,6 +10,7 @@ import ipaddress
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, TypeVar
 
 from reconciler.errors import Problem
@@ -18,6 +19,7 @@ from reconciler.printable import shown
 from reconciler.tosca.expressions import is_open
 from reconciler.tosca.flaw import Flaw, FlawError, Path
 from reconciler.tosca.functions import Scope, evaluate, is_late
+from reconciler.tosca.memory import Memory
 from reconciler.tosca.nodes import Family, Node
 from reconciler.tosca.services import Service
 from reconciler.tosca.values import size, text_of
@@ -97,9 +99,9 @@ def compile(service: Service, values: Mapping[str, Json]) -> Topology | tuple[Pr
     flaws: list[Flaw] = []
     nodes = service.nodes.values()
     made = Topology(
-        _made(nodes, Family.COMPUTE, _compute, scope, flaws),
-        _made(nodes, Family.VOLUME, _volume, scope, flaws),
-        _made(nodes, Family.SOFTWARE, _software, scope, flaws),
+        _made(nodes, Family.COMPUTE, partial(_shared, service.memory, _compute), scope, flaws),
+        _made(nodes, Family.VOLUME, partial(_shared, service.memory, _volume), scope, flaws),
+        _made(nodes, Family.SOFTWARE, partial(_software, service.memory), scope, flaws),
         _outputs(service, scope, flaws),
     )
     if flaws:
@@ -120,6 +122,10 @@ def _made(
     return found
 
 
+def _shared(memory: Memory, make: Callable[[Node, Scope], _Made], node: Node, scope: Scope) -> _Made:
+    return memory.once(node.name, scope, lambda: make(node, scope))
+
+
 def _outputs(service: Service, scope: Scope, flaws: list[Flaw]) -> dict[str, Json]:
     found: dict[str, Json] = {}
     for name, expression in service.outputs.items():
@@ -138,17 +144,19 @@ def _volume(node: Node, scope: Scope) -> Volume:
     return Volume(node.name, _bytes(wanted, (*node.path, "properties", "size")), text_of(quality))
 
 
-def _software(node: Node, scope: Scope) -> Software:
+def _software(memory: Memory, node: Node, scope: Scope) -> Software:
+    """Its variables are remembered one by one: some hold what no other deployment says."""
     role = evaluate(node.role, scope, node.name)
     if not isinstance(role, str) or not _ROLE.fullmatch(role):
         hint = "a role's name has small letters, digits and _"
         raise FlawError(node.path, f"`{shown(text_of(role))}` can't be the role of `{node.name}`", hint)
-    variables = {
-        name: value
+    given = {
+        name: memory.once((node.name, name), scope, partial(evaluate, expression, scope, node.name))
+        if is_open(expression)
+        else expression
         for name, expression in node.variables.items()
-        if (value := evaluate(expression, scope, node.name) if is_open(expression) else expression)
-        is not None
     }
+    variables = {name: value for name, value in given.items() if value is not None}
     return Software(node.name, node.hosts[-1], role, {**_generic(node, scope), **variables}, node.needs)
 
 

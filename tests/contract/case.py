@@ -45,7 +45,8 @@ class Case:
     something unmarked where a resource would stand and returns its natural key; `damage` spoils the
     content of a thing so that only a deep read sees it; None: the kind knows no such thing. `settle` lets
     time pass until what was made is built. `renames`: a new Ref is an update; `shared`: things of several
-    owners can stand at one target. `many` is how many things a list is tried with.
+    owners can stand at one target. `many` is how many things a list is tried with. `heavy`: every write takes
+    seconds, so that only some of the points of a kill are tried.
     """
 
     driver: Driver
@@ -63,6 +64,7 @@ class Case:
     renames: bool = True
     shared: bool = True
     many: int = 60
+    heavy: bool = False
 
     def __str__(self) -> str:
         return f"{self.driver.name}-{self.primitive}"
@@ -75,6 +77,10 @@ class Arena(NoSecrets):
     case: Case
     target: Target
     data: str
+
+    def roles(self) -> tuple[str, ...]:
+        """The folder in which a case puts the roles that it needs."""
+        return (str(Path(self.data, "roles")),)
 
     @property
     def hand(self) -> Hand[Any]:

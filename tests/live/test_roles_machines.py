@@ -176,16 +176,26 @@ def test_nfs_server_offers_its_exports_and_a_client_without_kernel_says_so(host:
     """These machines may not open files by handle: what is in an export is not read here (see README)."""
     if not host.known.get("w1"):
         host.up(host.machine("w1"))
+    volume = host.folder / "lab"
+    volume.mkdir()
+    host.up(host.machine("store", {"/srv/lab": str(volume)}))
     exports: Json = [{"path": "/srv/lab/home", "clients": host.machine("w1").address}]
-    server: Variables = {FRONT: {"nfs_role": "server", "nfs_exports": exports}}
-    assert play(host, "nfs", server)[FRONT].outputs["exports"] == ["/srv/lab/home"]
-    assert_quiet(host, "nfs", server)
+    server: dict[str, Json] = {"nfs_role": "server", "nfs_exports": exports}
+    assert play(host, "nfs", {"store": server})["store"].outputs["exports"] == ["/srv/lab/home"]
+    assert_quiet(host, "nfs", {"store": server})
     host.said("w1", "apt-get update -q && apt-get install -yq --no-install-recommends libnfs-utils")
-    seen = host.said("w1", f"timeout 20 nfs-ls 'nfs://{host.machine(FRONT).address}/?version=4'")
+    seen = host.said("w1", f"timeout 20 nfs-ls 'nfs://{host.machine('store').address}/?version=4'")
     assert seen.split()[-1] == "srv"
+    lost: Json = {**server, "nfs_exports": [*exports, {"path": "/opt/lost"}]}  # not on a volume: overlayfs
+    assert "does not export /opt/lost" in refusal(host, "store", lost)
     if "nfs4" not in Path("/proc/filesystems").read_text():
         wanted: Json = [{"export": "/srv/lab/home", "path": "/mnt/home"}]
         client: Json = {"nfs_role": "client", "nfs_server": "front", "nfs_mounts": wanted}
-        refused = dict(run(work(host, "nfs", {"w1": client}, "main")))["w1"]
-        assert not refused.ok
-        assert "cannot mount NFS" in refused.message
+        assert "cannot mount NFS" in refusal(host, "w1", client)
+
+
+def refusal(host: Host, name: str, variables: Mapping[str, Json]) -> str:
+    """What the role nfs says where it cannot do what it is asked."""
+    refused = run(work(host, "nfs", {name: variables}, "main"))[name]
+    assert not refused.ok
+    return refused.message

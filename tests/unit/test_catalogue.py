@@ -210,7 +210,7 @@ def test_the_cluster_has_as_many_workers_as_asked_for() -> None:
     made = topology_of("slurm")
     assert made.computes["worker"].count == 3
     assert made.software["slurm_front"].variables["slurm_workers"] == {"$attribute": ["worker", "instances"]}
-    assert made.software["slurm_worker"].needs == {"slurm_front", "home_client"}
+    assert made.software["slurm_worker"].needs == {"slurm_front"}
     keys = {
         json.dumps(made.software[name].variables["slurm_key"]) for name in ("slurm_front", "slurm_worker")
     }
@@ -302,7 +302,7 @@ def test_show_tells_inputs_outputs_and_roles(repository: Path, capsys: pytest.Ca
     assert text.endswith("Roles\n  jupyter  jupyter\n")
     assert run(repository, "show", "slurm", "--format", "json") is ExitCode.CONVERGED
     shown = json.loads(capsys.readouterr().out)
-    assert shown["roles"] == {"nfs": ["home_server", "home_client"], "slurm": ["slurm_front", "slurm_worker"]}
+    assert shown["roles"] == {"slurm": ["slurm_front", "slurm_worker"]}
     assert shown["inputs"]["key"]["generated"] == "password"
 
 

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from datetime import datetime
 
 from reconciler.drivers.hosts import records
 from reconciler.drivers.hosts.backing import Backing
@@ -139,7 +140,10 @@ def _on(backing: Backing, client: Reader, entry: Entry, ask: Ask) -> Iterator[Ob
 
 
 def _thing(target: str, entry: Entry, uid: str, receipt: Receipt, how: tuple[State, str, str]) -> Observed:
-    """Its `server` is what the machine is called now: renaming a machine changes nothing on it."""
+    """Its `server` is what the machine is called now: renaming a machine changes nothing on it.
+
+    A role that was run to its end has proved the machine at that time.
+    """
     spec = {**receipt.spec, "server": str(ref_of(entry.record.mark))}
     return Observed(
         ref_of(receipt.mark),
@@ -152,6 +156,7 @@ def _thing(target: str, entry: Entry, uid: str, receipt: Receipt, how: tuple[Sta
         uses=frozenset((server_uid(target, entry.name),)),
         attributes=receipt.outputs,
         since=receipt.created,
+        verified=datetime.fromisoformat(receipt.finished) if receipt.finished else None,
     )
 
 

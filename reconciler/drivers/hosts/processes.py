@@ -40,13 +40,21 @@ def _note(root: str, name: str) -> str:
 
 def _runs(note: str) -> bool:
     """Is the process that the note names there, below the supervisor that would start it again?"""
+    found = _noted(note)
+    return found is not None and found[0].parent == found[1]
+
+
+def _noted(note: str) -> tuple[_Process, int] | None:
+    """The process that a note names, while it lives, and the supervisor that once started it."""
     try:
         with open(note, "rb") as stream:
             told = json.loads(stream.read())
         found = _process(int(told["pid"]))
-        return found.start == int(told["start"]) and found.parent == int(told.get("supervisor", found.parent))
+        return (
+            (found, int(told.get("supervisor", found.parent))) if found.start == int(told["start"]) else None
+        )
     except (OSError, ValueError, KeyError, TypeError):
-        return False
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,13 +137,9 @@ def _running() -> dict[int, _Process]:
 
 
 def _groups(root: str) -> set[int]:
-    """The process groups of the services that run."""
-    groups = set()
-    for name, runs in services(root).items():
-        if runs:
-            with suppress(OSError, ValueError), open(_note(root, name), "rb") as stream:
-                groups.add(_process(json.loads(stream.read())["pid"]).group)
-    return groups - {os.getpgrp()}
+    """The process groups of the services that live, those included whose supervisor was killed."""
+    noted = (_noted(_note(root, name)) for name in services(root))
+    return {found[0].group for found in noted if found is not None} - {os.getpgrp()}
 
 
 def _is_marked(number: int, root: str) -> bool:
