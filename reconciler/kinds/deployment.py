@@ -65,6 +65,16 @@ class Deployment(Kind[DeploymentSpec]):
         ),
     )
 
+    def references(self, declared: Declared) -> Iterable[tuple[str, Ref]]:
+        """The providers that it names, by their own name."""
+        for path, name in _named(declared):
+            if "." not in name:
+                yield path, Ref("Provider", "", name)
+
+    def targets(self, declared: Declared) -> Iterable[tuple[str, str]]:
+        """The targets that it names."""
+        return ((path, name) for path, name in _named(declared) if "." in name)
+
     def check_library(self, declared: Declared, library: Library) -> Iterable[tuple[str, str, str]]:
         """Is there such a service, do the inputs fit it, and do the variables fit its roles?"""
         from reconciler.placement.inspection import problems_of  # noqa: PLC0415  loads parser and Ansible
@@ -101,6 +111,11 @@ class Deployment(Kind[DeploymentSpec]):
 
         found = {name: resolve(value, lookup) for name, value in values.items()}
         return {name: value for name, value in found.items() if not _is_open(value)}
+
+
+def _named(declared: Declared) -> Iterator[tuple[str, str]]:
+    for index, name in enumerate(declared.spec["placement"].get("targets") or ()):
+        yield f"spec.placement.targets.{index}", name
 
 
 def _is_open(value: Json) -> bool:

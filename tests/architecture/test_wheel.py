@@ -86,3 +86,14 @@ def test_it_has_its_drivers(installed: Path, tmp_path: Path) -> None:
     )
     done = run(installed / "bin/python", "-c", program, cwd=tmp_path, home=tmp_path)
     assert {"publish", "simulated", "storage"} <= set(done.stdout.split()), done.stderr
+
+
+def test_it_has_its_roles_and_types(installed: Path, tmp_path: Path) -> None:
+    asked = (
+        "from reconciler.playbook.roles import builtin_roles;"
+        "from reconciler.source.catalogue import own_types;"
+        "print(sorted(builtin_roles()), bool(own_types()))"
+    )
+    done = run(installed / "bin/python", "-c", asked, cwd=tmp_path, home=tmp_path)
+    roles = sorted(path.parents[1].name for path in (ROOT / "ansible" / "roles").glob("*/tasks/main.yml"))
+    assert done.stdout.strip() == f"{roles} True", done.stderr

@@ -190,11 +190,20 @@ def _delete(change: Change, connection: sqlite3.Connection) -> int:
         return 0
     if not row.owner:
         raise NotOurs(f"{row.uid} carries no mark any more; it is left alone")
+    if rows.user_of(connection, row.uid):
+        rows.delete_inside(connection, row.uid, _parts())
     user = rows.user_of(connection, row.uid)
     if user:
         raise Conflict(f"{change.ref} ({row.uid}) is used by {user}")
     connection.execute("DELETE FROM things WHERE seq = ?", (row.seq,))
     return row.seq
+
+
+def _parts() -> list[str]:
+    """The kinds of what lies inside of other things, and goes with them."""
+    from reconciler.registry import primitives  # noqa: PLC0415  only a write asks for the types
+
+    return [name for name, primitive in primitives().items() if primitive.marked == "part"]
 
 
 def _ours(change: Change, connection: sqlite3.Connection) -> Row | None:

@@ -11,7 +11,7 @@ import json
 import os
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -243,3 +243,12 @@ def user_of(connection: sqlite3.Connection, uid: str) -> str:
                WHERE things.uses <> '[]' AND json_each.value = ? LIMIT 1"""
     found = connection.execute(query, (uid,)).fetchone()
     return found[0] if found else ""
+
+
+def delete_inside(connection: sqlite3.Connection, uid: str, kinds: Sequence[str]) -> None:
+    """Delete the things of these kinds that use this one."""
+    inside = "EXISTS (SELECT 1 FROM json_each(things.uses) WHERE value = ?)"
+    connection.execute(
+        f"DELETE FROM things WHERE kind IN (SELECT value FROM json_each(?)) AND {inside}",  # noqa: S608  constants
+        (json.dumps(list(kinds)), uid),
+    )
