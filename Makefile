@@ -11,7 +11,7 @@ BIN := .venv/bin
 WORKERS ?= auto
 TESTS ?= tests
 
-.PHONY: help demo demo-clean test kill-all check format lint types floors fresh bench schemas docs wheel lock clean run-environment dev-environment
+.PHONY: help demo demo-machines demo-clean test kill-all check format lint types floors fresh bench schemas docs wheel lock clean run-environment dev-environment
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -20,6 +20,9 @@ help: ## this list
 
 demo: run-environment ## the whole loop on this machine: plan, apply, drift, heal, prune, hold
 	@$(BIN)/python -m demo
+
+demo-machines: run-environment ## the same services on systemd-nspawn machines, and a Slurm cluster (root on Debian)
+	@$(BIN)/python -m demo.machines
 
 demo-clean: ## end and remove everything that the demo made
 	@$(BIN)/python -m demo.clean 2>/dev/null || python3 -m demo.clean

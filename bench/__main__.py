@@ -18,6 +18,7 @@ from bench.rows import ROWS, Field, Goal, Measured, Row
 
 QUICK = 0.1  # of every number of objects
 WIDTH = 60  # of a title
+_GOALS = ("seconds", "mib", "calls", "ratio", "blocked", "ansible")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -75,14 +76,15 @@ def result_of(row: Row, measured: Measured) -> dict[str, Any]:
     if measured.ratios:
         result["ratio"] = round(median(measured.ratios), 3)
         result["ratios"] = [round(ratio, 3) for ratio in measured.ratios]
-    if measured.blocked is not None:
-        result["blocked"] = measured.blocked
+    for name in ("blocked", "ansible"):
+        if getattr(measured, name) is not None:
+            result[name] = getattr(measured, name)
     goal = _goal(row.goal)
     return {**result, "target": goal, "met": all(result[name] <= limit for name, limit in goal.items())}
 
 
 def _goal(goal: Goal) -> dict[str, float]:
-    named = {name: getattr(goal, name) for name in ("seconds", "mib", "calls", "ratio", "blocked")}
+    named = {name: getattr(goal, name) for name in _GOALS}
     return {name: limit for name, limit in named.items() if limit is not None}
 
 
@@ -106,7 +108,7 @@ def _line(result: dict[str, Any], titles: dict[str, str]) -> str:
 
 def _got(result: dict[str, Any], name: str) -> str:
     """What has no column of its own."""
-    return f" ({result[name]:g})" if name in ("ratio", "blocked") else ""
+    return f" ({result[name]:g})" if name in ("ratio", "blocked", "ansible") else ""
 
 
 def machine() -> str:

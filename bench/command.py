@@ -40,7 +40,19 @@ def run(
     expect: Collection[int],
     limit: float,
 ) -> Sample:
-    """Run `reconciler WORDS` in a folder; killed with its children after `limit` seconds.
+    """Run `reconciler WORDS` in a folder, as `run_program` does."""
+    return run_program([str(PROGRAM), *words], folder, environment, expect=expect, limit=limit)
+
+
+def run_program(
+    command: Sequence[str],
+    folder: Path,
+    environment: Mapping[str, str],
+    *,
+    expect: Collection[int],
+    limit: float,
+) -> Sample:
+    """Run a program in a folder; killed with its children after `limit` seconds.
 
     Raises UnexpectedEnd when its exit code is not one of `expect`. Memory is the largest resident set
     of the process or of a child of its own; the kernel counts from that of the bench itself, about 25 MiB.
@@ -48,7 +60,7 @@ def run(
     with (folder / "stdout").open("wb") as out, (folder / "stderr").open("wb") as err:
         started, began = time.time(), time.perf_counter()
         process = subprocess.Popen(
-            [PROGRAM, *words],
+            command,
             cwd=folder,
             env=dict(environment),
             stdin=subprocess.DEVNULL,
@@ -63,12 +75,13 @@ def run(
         guard.cancel()
     process.returncode = code = os.waitstatus_to_exitcode(status)
     if code not in expect:
-        raise UnexpectedEnd(_complaint(words, folder, code, seconds))
+        raise UnexpectedEnd(_complaint(command, folder, code, seconds))
     return Sample(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / MIB, code, started)
 
 
-def _complaint(words: Sequence[str], folder: Path, code: int, seconds: float) -> str:
+def _complaint(command: Sequence[str], folder: Path, code: int, seconds: float) -> str:
     said = (folder / "stderr").read_text(errors="replace").strip() or (folder / "stdout").read_text(
         errors="replace"
     )
-    return f"reconciler {' '.join(words)} ended with {code} after {seconds:.1f} s: …{said.strip()[-600:]}"
+    words = " ".join([Path(command[0]).name, *command[1:]])
+    return f"{words} ended with {code} after {seconds:.1f} s: …{said.strip()[-600:]}"

@@ -21,6 +21,14 @@ from reconciler.model import Json
 CHECKOUT = Path(__file__).parents[1]
 LIMIT = 900.0  # seconds that any one command may take
 DONE = (0,)
+_FOLDERS = ("cache", "config", "data", "state")
+
+
+def environment_of(home: Path) -> dict[str, str]:
+    """Nothing of the person who measures, but where programs are found."""
+    folders = {f"XDG_{name.upper()}_HOME": str(home / name) for name in _FOLDERS}
+    path = os.environ.get("PATH", os.defpath)
+    return {"PATH": path, "HOME": str(home), "LC_ALL": "C.UTF-8", "GIT_CONFIG_NOSYSTEM": "1", **folders}
 
 
 class Ground:
@@ -46,16 +54,7 @@ class Ground:
 
     @property
     def environment(self) -> dict[str, str]:
-        """Nothing of the person who measures, but where programs are found."""
-        folders = {f"XDG_{name.upper()}_HOME": str(self.home / name) for name in _FOLDERS}
-        path = os.environ.get("PATH", os.defpath)
-        return {
-            "PATH": path,
-            "HOME": str(self.home),
-            "LC_ALL": "C.UTF-8",
-            "GIT_CONFIG_NOSYSTEM": "1",
-            **folders,
-        }
+        return environment_of(self.home)
 
     def reconciler(self, *words: str, expect: Collection[int] = DONE) -> Sample:
         """One command of the line, and the requests that the worlds had from it."""
@@ -141,6 +140,3 @@ class Ground:
         """The paths of all files below a folder, sorted."""
         root = self.repository / folder
         return sorted(str(path.relative_to(self.repository)) for path in root.rglob("*.yaml"))
-
-
-_FOLDERS = ("cache", "config", "data", "state")

@@ -5,13 +5,15 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from bench import faults
+from bench import faults, real
 from bench.command import Sample
+from bench.fleet import NOTE, STEPS, Fleet
 from bench.generate import BRANCH, Size
 from bench.ground import Ground
+from bench.machines import Machines, by_hand
 
 SITES = 20
 TOUCHED = 5
@@ -19,13 +21,17 @@ TOUCHED = 5
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """What is to be reached at most; None where it does not apply. `ratio` is a number of times."""
+    """What is to be reached at most; None where it does not apply. `ratio` is a number of times.
+
+    `ansible` is how many programs of Ansible were started.
+    """
 
     seconds: float | None = None
     mib: float | None = None
     calls: int | None = None
     ratio: float | None = None
     blocked: int | None = None
+    ansible: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +42,7 @@ class Measured:
     samples: list[Sample]
     ratios: list[float] = field(default_factory=list)
     blocked: int | None = None
+    ansible: int | None = None
 
 
 @dataclass(slots=True)
@@ -53,17 +60,19 @@ class Field:
     def objects(self, full: int) -> int:
         return int(full * self.scale)
 
-    def ground(self, purpose: str, objects: int, copies: int = 1) -> Ground:
+    def ground(self, purpose: str, objects: int, copies: int = 1, deployments: int = 0) -> Ground:
         """A repository that nothing was applied from yet."""
-        name = f"{purpose}-{objects}-{copies}"
+        name = f"{purpose}-{objects}-{copies}-{deployments}"
         if name not in self._grounds:
-            size = Size(self.objects(objects), SITES, copies=copies)
+            size = Size(self.objects(objects), SITES, copies=copies, deployments=self.objects(deployments))
             self._grounds[name] = Ground(self.folder / name, size)
         return self._grounds[name]
 
-    def converged(self, objects: int, copies: int = 1, purpose: str = "converged") -> Ground:
+    def converged(
+        self, objects: int, copies: int = 1, purpose: str = "converged", deployments: int = 0
+    ) -> Ground:
         """A repository whose worlds are as it says; caches warm."""
-        ground = self.ground(purpose, objects, copies)
+        ground = self.ground(purpose, objects, copies, deployments)
         if not ground.converged:
             ground.converge()
         return ground
@@ -95,6 +104,11 @@ def plan_cold(place: Field) -> Measured:
 def plan_parts(place: Field) -> Measured:
     ground = place.converged(2_500, copies=4)
     return Measured(ground.size.objects, [ground.plan() for _ in place.times()])
+
+
+def plan_deployments(place: Field) -> Measured:
+    ground = place.converged(0, deployments=2_500)
+    return Measured(ground.size.deployments, [ground.plan() for _ in place.times()])
 
 
 def validate_cold(place: Field) -> Measured:
@@ -173,6 +187,35 @@ def healthy(place: Field) -> Measured:
     return Measured(calm.size.objects, found.samples, found.ratios, found.blocked)
 
 
+def role_20(place: Field) -> Measured:
+    """One change of what a role is told on all machines: our whole run, and a bare playbook, A B A B …"""
+    machines = Machines(place.folder / "role", Fleet(STEPS, 1, place.objects(20)))
+    machines.open()
+    by_hand(machines, "nothing yet")
+    samples, ratios = [], []
+    for number in place.times():
+        text = f"round {number}"
+        machines.say(text)
+        samples.append(machines.reconciler("apply"))
+        if machines.told() != [text] * machines.fleet.machines:
+            raise AssertionError("the machines do not say what was committed")
+        ratios.append(samples[-1].seconds / by_hand(machines, text).seconds)
+    return Measured(machines.fleet.machines, samples, ratios)
+
+
+def quiet_200(place: Field) -> Measured:
+    machines = Machines(place.folder / "quiet", Fleet(NOTE, 10, place.objects(20)))
+    machines.open()
+    ansible, lists = machines.watched()
+    samples = [replace(machines.quiet(), calls=lists) for _ in place.times()]
+    return Measured(10 * machines.fleet.machines, samples, ansible=ansible)
+
+
+def commit_to_200(place: Field) -> Measured:
+    samples, ratios = real.compare(place.repeat)
+    return Measured(2, samples, ratios)
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """One line of the table."""
@@ -199,6 +242,7 @@ ROWS = (
     Row("plan-warm", "quiet plan, 10,000 objects, warm", _QUIET, plan_warm),
     Row("plan-cold", "quiet plan, 10,000 objects, nothing cached", Goal(4.0), plan_cold),
     Row("plan-parts", "quiet plan, 2,500 objects of four parts, warm", _QUIET, plan_parts),
+    Row("plan-deployments", "quiet plan, 2,500 deployments of four parts, warm", _QUIET, plan_deployments),
     Row("growth-plan", "quiet plan, 10,000 against 1,000 objects", Goal(ratio=11.0), growth_plan),
     Row("growth-create", "create 10,000 against 1,000 objects", Goal(ratio=11.0), growth_create),
     Row(
@@ -206,5 +250,10 @@ ROWS = (
         "300 healthy changes beside a hanging site and 30 % failing",
         Goal(ratio=1.1, blocked=0),
         healthy,
+    ),
+    Row("role-20", "a change on 20 machines against a bare playbook", Goal(ratio=1.1), role_20),
+    Row("quiet-200", "quiet pass over 200 configured machines", Goal(calls=4, ansible=0), quiet_200),
+    Row(
+        "commit-to-200", "from commit to page on new machines against by hand", Goal(ratio=1.3), commit_to_200
     ),
 )

@@ -63,7 +63,11 @@ def fits(wish: Json, real: Json) -> bool:
 
 
 def attribute_of(attributes: Mapping[str, Json], name: str) -> Json:
-    """The attribute of that name, or what lies inside of one: `ports.http`, `addresses.0`. None: unknown."""
+    """The attribute of that name, or what lies inside of one: `ports.http`, `addresses.0`. None: unknown.
+
+    Attributes are what machines say: data. One that holds a key of ours (`$secret`, `$after`) stays unknown,
+    else a machine could have the secrets of others put into what it is sent next.
+    """
     found: Json = attributes
     for step in name.split("."):
         if isinstance(found, Mapping):
@@ -72,7 +76,14 @@ def attribute_of(attributes: Mapping[str, Json], name: str) -> Json:
             found = found[int(step)]
         else:
             return None
-    return found
+    return None if holds_marker(found) else found
+
+
+def holds_marker(value: Json) -> bool:
+    """Is there a key in it that begins with `$`, which only ours do?"""
+    if isinstance(value, Mapping):
+        return any(str(key).startswith("$") or holds_marker(entry) for key, entry in value.items())
+    return isinstance(value, (list, tuple)) and any(map(holds_marker, value))
 
 
 def resolve(value: Json, lookup: Lookup) -> Json:

@@ -95,7 +95,8 @@ def _as_world(base: Session) -> Observation:
     """What `base` expands into, as if it all stood and were ready."""
     wish = wish_of(base)
     empty = Observation({}, {})
-    found = expand(wish.declared.values(), wish.waiting, registry.kinds(), scene.world(base, wish, empty))
+    closed = replace(base, follows=base.revision)  # from git alone no secret is opened, here neither
+    found = expand(wish.declared.values(), wish.waiting, registry.kinds(), scene.world(closed, wish, empty))
     things: dict[str, list[Observed]] = {name: [] for name in wish.targets}
     for resource in found.resources.values():
         things.setdefault(resource.target, []).append(_standing(base.settings, resource, base))

@@ -17,6 +17,8 @@ from reconciler.errors import Problem
 from reconciler.kind import Kind
 from reconciler.library import EMPTY, Library
 from reconciler.model import Declared
+from reconciler.printable import printable
+from reconciler.source.parse import LIMIT
 from reconciler.source.snapshot import Snapshot
 
 if TYPE_CHECKING:
@@ -50,14 +52,20 @@ def _roles(files: Mapping[str, bytes]) -> tuple[dict[str, RoleFacts], list[Probl
         _, name, inside = path.split("/", 2) if path.count("/") > 1 else ("", "", "")
         if name:
             by_role.setdefault(name, {})[inside] = data
+    problems = [_too_large(path) for path, data in files.items() if len(data) > LIMIT]
     roles: dict[str, RoleFacts] = {}
-    problems: list[Problem] = []
     for name, own in by_role.items():
         role, wrong = read_role(name, own)
         problems += wrong
-        if role is not None:
+        if role is not None and all(len(data) <= LIMIT for data in own.values()):
             roles[name] = role
     return roles, problems
+
+
+def _too_large(path: str) -> Problem:
+    """Of such a file only the beginning is read: half a program must not be run."""
+    message = f"the file is larger than {LIMIT // 2**20} MiB"
+    return Problem(printable(path), 1, 1, "Limit", message, "let the role download it, by its checksum")
 
 
 def newer_versions(declared: Iterable[Declared], library: Library) -> Iterator[str]:
@@ -77,20 +85,19 @@ def _files(snapshot: Snapshot, prefix: str) -> Mapping[str, bytes]:
 
 
 def check_library(objects: list[Candidate], kinds: Kinds, library: Library, snapshot: Snapshot) -> None:
-    """What the library says to each valid object."""
+    """What the library says to each valid object. The last answer is kept beside the verdict of its blob."""
     cache, known = snapshot.cache, ""
     for entry in objects:
         declared = entry.declared
         if declared is None or entry.findings or not _asks(kinds[declared.ref.kind]):
             continue
         known = known or _digest(library)
-        key = f"{entry.document.blob} {entry.document.index} {known}"
-        if key not in cache.answers:
-            cache.answers[key] = [
-                list(found) for found in kinds[declared.ref.kind].check_library(declared, library)
-            ]
+        verdicts, name = cache.entries[entry.document.blob].verdicts, f"library {entry.document.index}"
+        if name not in verdicts or verdicts[name][0] != known:
+            found = kinds[declared.ref.kind].check_library(declared, library)
+            verdicts[name] = [known, [list(one) for one in found]]
             cache.changed = True
-        entry.findings.extend(_findings(entry, cache.answers[key]))
+        entry.findings.extend(_findings(entry, verdicts[name][1]))
 
 
 def _asks(kind: Kind[Any]) -> bool:

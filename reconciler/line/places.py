@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reconciler.canonical import digest_of
+from reconciler.errors import Denied
 from reconciler.folders import cache_folder
+from reconciler.printable import printable
 from reconciler.resources import roles_folder
 from reconciler.secret import Secrets
 from reconciler.source.snapshot import Snapshot
@@ -53,6 +55,9 @@ def laid_down(trusted: Snapshot) -> str:
 
 def _lay_down(folder: Path, files: Mapping[str, bytes]) -> None:
     """All files aside first, then one rename: nobody sees half a role."""
+    for path in files:
+        if not all(step and step not in (".", "..") for step in path.split("/")):
+            raise Denied(f"{printable(path)} is no path of a file of a role", hint="run `git fsck`")
     aside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
     for path, data in files.items():
         place = aside / path.removeprefix(_ROLES)

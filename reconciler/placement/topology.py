@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from reconciler.late import after
+from reconciler.late import AFTER, JOIN, after
 from reconciler.library import Library
 from reconciler.model import Declared, Json, Observed, Ref, State
 from reconciler.tosca.inputs import resolve as resolve_inputs
@@ -19,6 +19,7 @@ VOLUME: Final = "volume"
 CONFIGURATION: Final = "configuration"
 _ADDRESSES: Final = frozenset({"private_address", "public_address", "private_ip", "public_ip", "address"})
 _MIB: Final = 2**20
+_DIGITS: Final = 10  # of an index
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,10 +104,16 @@ def _indexes(compute: Compute, there: Mapping[int, State]) -> tuple[int | None, 
 
 
 def translated(value: Json, ref: Ref, topology: Topology, instances: Instances) -> Json:
-    """The same with every `$attribute` of a node as the late value of a Ref, and `$join` of such."""
+    """The same with every `$attribute` of a node as the late value of a Ref, and `$join` of such.
+
+    What is asked of a node without instances, or of one that is not there, is None; so is text with that.
+    """
     if isinstance(value, Mapping):
         if "$attribute" in value:
             return _attribute(value["$attribute"], ref, topology, instances)
+        if JOIN in value:
+            pieces = [translated(piece, ref, topology, instances) for piece in value[JOIN]]
+            return None if None in pieces else {JOIN: pieces}
         return {key: translated(entry, ref, topology, instances) for key, entry in value.items()}
     if isinstance(value, (list, tuple)):
         return [translated(entry, ref, topology, instances) for entry in value]
@@ -115,8 +122,11 @@ def translated(value: Json, ref: Ref, topology: Topology, instances: Instances) 
 
 def _attribute(words: Collection[Json], ref: Ref, topology: Topology, instances: Instances) -> Json:
     node, name, *path = words
+    host = topology.software[node].host if node in topology.software else node
+    if not instances.by_compute.get(host):
+        return None
     if node in topology.software:
-        index = instances.by_compute[topology.software[node].host][0]
+        index = instances.by_compute[host][0]
         return after(ref.with_part(node, CONFIGURATION, index), ".".join(map(str, [name, *path])))
     if name in _ADDRESSES:
         return _picked([after(server, "address") for server in instances.servers(node)], path)
@@ -126,9 +136,19 @@ def _attribute(words: Collection[Json], ref: Ref, topology: Topology, instances:
 
 
 def _picked(values: list[Json], path: Collection[Json]) -> Json:
-    for step in path:
-        return values[int(step)] if int(step) < len(values) else None
-    return values
+    """All, or what these steps lead to; None where there is nothing."""
+    if not path:
+        return values
+    number, *rest = map(str, path)
+    there = number.isascii() and number.isdecimal() and len(number) < _DIGITS and int(number) < len(values)
+    found = values[int(number)] if there else None
+    return _inside(found, rest) if rest and isinstance(found, Mapping) and AFTER not in found else found
+
+
+def _inside(found: Json, steps: Collection[str]) -> Json:
+    for step in steps:
+        found = found.get(step) if isinstance(found, Mapping) else None
+    return found
 
 
 def _described(node: str, topology: Topology, instances: Instances) -> list[Json]:

@@ -22,7 +22,7 @@ from reconciler.model import Action, Change, Outcome, Ref, Result, mark_for
 from reconciler.stages.jobs import Job, jobs_for, merged
 from reconciler.stages.observe import Observation
 from reconciler.stages.orders import Orders
-from reconciler.stages.place import Place, again, errors_of
+from reconciler.stages.place import Place, again, errors_of, told_by
 from reconciler.stages.standing import Standing
 
 POLLS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
@@ -204,9 +204,10 @@ class Execution:
         if jobs:
             self._written.add(name)
             self._unlooked.add(name)
-        for job, error in zip(jobs, errors_of(answer, len(jobs)), strict=True):
-            place.note(error)
-            self._finish(place, job, error)
+            errors = errors_of(answer, len(jobs))
+            place.note(told_by(errors))
+            for job, error in zip(jobs, errors, strict=True):
+                self._finish(place, job, error)
         return len(jobs)
 
     def _finish(self, place: Place, job: Job, error: BaseException | None) -> None:

@@ -153,5 +153,12 @@ def errors_of(answer: Answer, count: int) -> Sequence[BaseException | None]:
     """What became of each job of a call: several in one call answer each for itself."""
     if answer.error is None and count > 1:
         told: Sequence[BaseException | None] = answer.value
-        return told
+        if len(told) == count:
+            return told
+        return [RuntimeError(f"{count} things were given and {len(told)} answered")] * count
     return [answer.error] * count
+
+
+def told_by(errors: Sequence[BaseException | None]) -> BaseException | None:
+    """What one call says of its target, however many are in it: one that fared otherwise speaks for it."""
+    return next((error for error in errors if not isinstance(error, (Transient, Denied))), errors[0])

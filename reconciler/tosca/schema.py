@@ -14,10 +14,9 @@ from typing import Any, Final
 
 from reconciler.model import Json
 from reconciler.tosca.flaw import FlawError, Path
+from reconciler.tosca.patterns import matches
 from reconciler.tosca.types import Types, chain, is_scalar, merged
 from reconciler.tosca.values import Float, size, text_of
-
-MAX_PATTERN: Final = 1000  # characters of a value that a pattern is tried on
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +125,7 @@ def _pattern(argument: Json, path: Path) -> re.Pattern[str]:
 def broken(constraint: Constraint, value: Json, kind: str) -> str:
     """What the constraint asks for, if this value does not have it; empty when all is well."""
     if constraint.pattern is not None:
-        fits = len(text_of(value)) <= MAX_PATTERN and constraint.pattern.fullmatch(text_of(value))
-        return "" if fits else f"must match the pattern {constraint.argument}"
+        return "" if matches(constraint.pattern, text_of(value)) else f"must match the pattern {constraint.argument}"
     holds, said = _HOLDS[constraint.name]
     try:
         fine = holds(value, constraint.argument, lambda entry: _comparable(entry, kind))

@@ -1,6 +1,6 @@
 """How an input names a secret: where it is kept, or what is generated; never the secret itself.
 
-`{secret: "env:NAME"}`, `{secret: "file:/path#key"}`, `{secret: "age:path#key"}`, or `{generate:
+`{secret: "env:NAME"}`, `{secret: "file:/path#key"}`, `{secret: "age:/path#key"}`, or `{generate:
 password|uuid|ssh-key, generation: 1}`, which stands for `generated:<type>:<Ref>#<input>:<generation>`.
 """
 
@@ -16,7 +16,7 @@ from reconciler.tosca.functions import SECRET
 
 GENERATORS: Final = ("password", "uuid", "ssh-key")
 HOW: Final = (
-    'write {secret: "env:NAME"}, {secret: "file:/path#key"}, {secret: "age:path#key"} or {generate: password}'
+    'write {secret: "env:NAME"}, {secret: "file:/path#key"}, {secret: "age:/path#key"} or {generate: password}'
 )
 _REFERENCE = re.compile(
     r"env:[A-Za-z_][A-Za-z0-9_]*|file:/[^#\x00]+(?:#[^#\x00]+)?|age:[^#\x00]+(?:#[^#\x00]+)?"

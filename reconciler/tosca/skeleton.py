@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Final, ParamSpec, TypeVar
 
 from reconciler.guess import did_you_mean
 from reconciler.model import NOTHING, Json
+from reconciler.printable import shown
 from reconciler.tosca.expressions import Expression, parse
 from reconciler.tosca.flaw import Flaw, FlawError, Path
 from reconciler.tosca.nodes import Family, Node, Requirement
@@ -18,6 +20,7 @@ _GENERIC: Final = "tosca.nodes.reconciler.Role"
 _DEFINITION: Final = frozenset(
     {"type", "default", "required", "description", "constraints", "entry_schema", "status", "value"}
 )
+_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,62}")  # it becomes a piece of Refs and host names
 _AT: Final[Path] = ("topology_template", "node_templates")
 _Read = TypeVar("_Read")
 _Arguments = ParamSpec("_Arguments")
@@ -31,10 +34,19 @@ def read_nodes(topology: Mapping[str, Json], types: Types, flaws: list[Flaw]) ->
         node = attempt(flaws, _node, name, body, topology, types)
         if node is not None:
             found[name] = node
+    flaws.extend(_taken(found))
     if flaws:
         return found
     tied = ((name, attempt(flaws, _tied, node, found)) for name, node in found.items())
     return {name: node for name, node in tied if node is not None}
+
+
+def _taken(nodes: Mapping[str, Node]) -> Iterator[Flaw]:
+    """Every machine is configured by the role `base` first, under a name of its own."""
+    for name, node in nodes.items():
+        if name.endswith("-base") and name.removesuffix("-base") in nodes:
+            message = f"the name `{name}` is taken by what the machine `{name.removesuffix('-base')}` gets first"
+            yield Flaw(node.path, message, "give the node another name")
 
 
 def attempt(
@@ -59,6 +71,9 @@ def section(topology: Mapping[str, Json], name: str, flaws: list[Flaw]) -> Mappi
 
 def _node(name: str, body: Json, topology: Mapping[str, Json], types: Types) -> Node:
     path = (*_AT, name)
+    if not _NAME.fullmatch(name):
+        hint = "letters, digits, - and _, at most 63, no - at its beginning"
+        raise FlawError(path, f"`{shown(name)}` can't be the name of a node", hint)
     if not isinstance(body, dict):
         raise FlawError(path, f"the node `{name}` must be a mapping")
     root, inherited = family(types, body.get("type"), (*path, "type"))

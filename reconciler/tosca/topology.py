@@ -22,11 +22,13 @@ from reconciler.tosca.functions import Scope, evaluate, is_late
 from reconciler.tosca.memory import Memory
 from reconciler.tosca.nodes import Family, Node
 from reconciler.tosca.services import Service
-from reconciler.tosca.values import size, text_of
+from reconciler.tosca.values import marker_in, size, text_of
 
 _IMAGE: Final = ("distribution", "version", "architecture", "type", "image")
 _USER: Final = ("os_user_name", "os_user_guid", "os_user_add_to_sudoers", "os_user_ssh_public_key")
 _ROLE = re.compile(r"[a-z][a-z0-9_]{0,62}")
+_LOCATION = re.compile(r"(/[A-Za-z0-9._+@-]+)+")
+_DOTS: Final = frozenset({".", ".."})
 _MEMORY: Final = 10**9  # bytes of a machine that says nothing
 _MAX_COUNT: Final = 1000
 _Made = TypeVar("_Made")
@@ -175,6 +177,8 @@ def _compute(node: Node, scope: Scope) -> Compute:
         _capability(node, name, scope) for name in ("host", "os", "scalable", "endpoint")
     )
     path = (*node.path, "capabilities")
+    if marker_in(system):
+        raise FlawError((*path, "os"), "the system can't be a secret, or known only later")
     disk = host.get("disk_size")
     memory = host.get("mem_size")
     return Compute(
@@ -258,9 +262,9 @@ def _volumes(node: Node, scope: Scope) -> dict[str, str]:
         if scope.nodes[entry.node].family is not Family.VOLUME:
             continue
         location = evaluate(entry.properties.get("location"), scope, node.name)
-        if not isinstance(location, str) or not location.startswith("/") or ".." in location.split("/"):
+        if not isinstance(location, str) or not _LOCATION.fullmatch(location) or _DOTS & {*location.split("/")}:
             hint = "relationship: {type: tosca.relationships.AttachesTo, properties: {location: /data}}"
-            raise FlawError(entry.path, f"the volume `{entry.node}` needs an absolute `location`", hint)
+            raise FlawError(entry.path, f"the volume `{entry.node}` needs an absolute `location` below /", hint)
         if location in found:
             raise FlawError(entry.path, f"two volumes are attached at {shown(location)}")
         found[location] = entry.node
@@ -281,6 +285,8 @@ def _users(node: Node, scope: Scope) -> tuple[Mapping[str, Json], ...]:
     path = (*node.path, "properties", "os_users")
     if not isinstance(given or [], list) or not all(isinstance(entry, dict) for entry in given or ()):
         raise FlawError(path, "`os_users` must be a list of users")
+    if marker_in(given):
+        raise FlawError(path, "accounts can't hold secrets, or what is known only later")
     return tuple(
         {name: entry[name] for name in _USER if entry.get(name) is not None} for entry in given or ()
     )

@@ -11,7 +11,10 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "reconciler"
-HEAVY = ("apscheduler", "git", "jsonschema", "jsonschema_rs", "sqlalchemy", "yaml", "zstandard")
+HEAVY = (
+    "ansible", "ansible_runner", "apscheduler", "cryptography", "git", "jsonschema", "jsonschema_rs",
+    "pyrage", "sqlalchemy", "toscaparser", "yaml", "zstandard",
+)  # fmt: skip
 
 # One process that knows nothing of ours forks a child for each module: alone, and quick.
 ALONE = """

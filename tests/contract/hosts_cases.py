@@ -108,9 +108,7 @@ def configuration(target: Target, number: int) -> Resource:
         "machine": {},
         "variables": {"note_text": f"hello {number}"},
     }
-    return made(
-        Ref("Deployment", "cms", f"d{number}", "note.configuration"), "configuration", target, spec
-    )
+    return made(Ref("Deployment", "cms", f"d{number}", "note.configuration"), "configuration", target, spec)
 
 
 def spoil(arena: Arena, _thing: Observed) -> None:

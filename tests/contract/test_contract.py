@@ -20,6 +20,7 @@ and its name in `cases.py`. Then this suite tells what is missing.
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -48,6 +49,8 @@ from tests.contract.case import (
 )
 from tests.contract.cases import CASES
 from tests.contract.killing import killed_at, points_of
+
+_BETWEEN = int(os.environ.get("CONTRACT_POINTS", "6"))  # the points of a heavy act that are tried, but two
 
 
 def test_every_hand_of_every_driver_has_a_case() -> None:
@@ -419,12 +422,12 @@ def _points(case: Case, folder: Path, act: str) -> Iterator[Arena]:
 
 
 def _some(case: Case, folder: Path, act: str) -> list[int]:
-    """The first point, the last one and six between them, always the same ones."""
+    """The first point, the last one and some between them, always the same ones."""
     arena = arena_of(case, folder / f"{act}-count")
     if act != "create":
         arena.create(arena.resource())
     last = points_of(partial(_act, arena, act))
-    between = random.Random(f"{case} {act}").sample(range(2, last), min(6, max(0, last - 2)))  # noqa: S311
+    between = random.Random(f"{case} {act}").sample(range(2, last), min(_BETWEEN, max(0, last - 2)))
     return sorted({1, *between, last})
 
 

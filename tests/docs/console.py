@@ -4,9 +4,11 @@ In a block, `$ ` begins a command, `> ` goes on with it, and all else is what it
 `…` stands for anything within a line; alone on a line, for any lines. A command that does not end with 0 is
 followed by `$ echo $?`. One page is one session: what `cd` and `name=value` did holds for the next block.
 
-Two comments steer a page. `<!-- setup` … `-->` has commands that run first, silently: the state that
+Three comments steer a page. `<!-- setup` … `-->` has commands that run first, silently: the state that
 the page begins with (functions for it: `setup.sh`). `<!-- hide: TEXT -->` leaves out printed lines that
-begin with TEXT.
+begin with TEXT. `<!-- file: PATH -->` before a block of any language makes the block that file.
+
+Machines that a page made and did not remove are ended after it.
 """
 
 from __future__ import annotations
@@ -19,7 +21,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 DOCS = Path(__file__).parents[2] / "docs"
-_BLOCK = re.compile(r"^( *)```console\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
+_BLOCK = re.compile(
+    r"^(?:<!-- file: (?P<file>\S+) -->\n)?(?P<indent> *)```(?P<language>\w*)\n(?P<text>.*?)^ *```$",
+    re.MULTILINE | re.DOTALL,
+)
+_STOP = DOCS.parent / "ansible/roles/platform/files/supervise.py"
 _SETUP = re.compile(r"<!-- setup\n(.*?)-->", re.DOTALL)
 _HIDE = re.compile(r"<!-- hide: (.*?) -->")
 _MARK = "@@8@@"
@@ -45,22 +51,34 @@ class Printed:
 def steps(page: str) -> Iterator[Step]:
     """All commands of a page, in order."""
     for block in _BLOCK.finditer(page):
-        first = page.count("\n", 0, block.start(2)) + 1
-        step: Step | None = None
-        for offset, line in enumerate(block[2].splitlines()):
-            text = line.removeprefix(block[1])
-            if text.startswith("$ "):
-                if step:
-                    yield step
-                step = Step(first + offset, text[2:])
-            elif step is None:
-                raise ValueError(f"line {first + offset}: output without a command")
-            elif text.startswith("> ") or text == ">":
-                step.command += "\n" + text[2:]
-            else:
-                step.shown.append(text)
-        if step:
-            yield step
+        first = page.count("\n", 0, block.start("text")) + 1
+        if block["file"]:
+            yield Step(first, _writing(block["file"], block["text"]))
+        elif block["language"] == "console":
+            yield from _typed(first, block["text"], block["indent"])
+
+
+def _writing(file: str, text: str) -> str:
+    return f"mkdir -p $(dirname {file}) && cat > {file} <<'{_MARK}'\n{text}{_MARK}"
+
+
+def _typed(first: int, text: str, indent: str) -> Iterator[Step]:
+    """The commands of one block, with what each prints."""
+    step: Step | None = None
+    for offset, line in enumerate(text.splitlines()):
+        told = line.removeprefix(indent)
+        if told.startswith("$ "):
+            if step:
+                yield step
+            step = Step(first + offset, told[2:])
+        elif step is None:
+            raise ValueError(f"line {first + offset}: output without a command")
+        elif told.startswith("> ") or told == ">":
+            step.command += "\n" + told[2:]
+        else:
+            step.shown.append(told)
+    if step:
+        yield step
 
 
 def run(page: str, folder: Path) -> list[Printed]:
@@ -76,15 +94,23 @@ def run(page: str, folder: Path) -> list[Printed]:
         "LANG": "C.UTF-8",
         "DOCS": str(DOCS),
     }
-    done = subprocess.run(
-        ["bash", script], cwd=work, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT, text=True, check=False, timeout=300,
-    )  # fmt: skip
+    try:
+        done = subprocess.run(
+            ["bash", script], cwd=work, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, text=True, check=False, timeout=600,
+        )  # fmt: skip
+    finally:
+        _end_machines(home)
     before, *answers = done.stdout.split(f"{_MARK}begin\n")
     if not answers:
         raise ValueError(f"the setup failed: {before}")
     hidden = tuple(_HIDE.findall(page))
     return [_printed(answer, hidden) for answer in answers]
+
+
+def _end_machines(home: Path) -> None:
+    for root in home.glob(".local/share/reconciler/*/machines/*/root"):
+        subprocess.run([sys.executable, "-B", _STOP, root, "stop"], check=True, timeout=60)
 
 
 def _script(page: str) -> str:

@@ -22,3 +22,27 @@ tools() {
     git add --all && git commit --quiet --message "$1 tools"
     reconciler --quiet apply
 }
+
+# A cloud with a target for machines on this host, and the services of the sample repository.
+workbench() {
+    reconciler --quiet init my-cloud && cd my-cloud
+    git config user.name Ada && git config user.email ada@example.org
+    cat > providers/workbench.yaml <<END
+apiVersion: reconciler/v1
+kind: Provider
+metadata:
+  name: workbench
+spec:
+  groups: [demo]
+  targets:
+    - {name: workbench, type: hosts, machines: local, path: machines}
+END
+    cp -r "$DOCS/../sample-config-repo/catalogue" .
+    git add --all && git commit --quiet --message "A workbench and services"
+    reconciler --quiet apply
+}
+
+# Whoever commits in a page that begins with `reconciler init`.
+ada() {
+    git config --global user.name Ada && git config --global user.email ada@example.org
+}

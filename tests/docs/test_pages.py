@@ -31,6 +31,11 @@ def test_a_session_goes_on_from_block_to_block(tmp_path: Path) -> None:
     assert [printed.lines for printed in run(page, tmp_path)] == [[], ["x there"]]
 
 
+def test_a_block_can_be_a_file(tmp_path: Path) -> None:
+    page = "<!-- file: a/b.yml -->\n```yaml\n- $x `y`\n```\n```console\n$ cat a/b.yml\n- $x `y`\n```\n"
+    assert differences(page, tmp_path) == []
+
+
 def test_dots_stand_for_anything() -> None:
     assert fits(["a … c", "…", "z"], ["a b c", "1", "2", "z"])
     assert fits(["…"], [])

@@ -295,10 +295,10 @@ def test_law_6_kill_at_any_write(first: Files, second: Files, point: int, after:
     with Lab() as lab:
         converge(lab, first)
         lab.commit({**base(), **anchors(), **second}, whole=True)
-        _killed(lab.apply, point, after)
+        killed(lab.apply, point, after)
         if forget:
             lab.forget()
-        _as_never_killed(lab, second)
+        _as_neverkilled(lab, second)
 
 
 @fewer
@@ -311,8 +311,8 @@ def test_law_6_kill_and_think_better_of_it(files: Files, point: int, half: bool)
         lab.commit({**base(), **anchors(), **files, **more}, whole=True)
         if half:
             lab.weather("alba", failures=[{"error": "Partial", "operation": "create"}])
-        _killed(lab.apply, point, after=True)
-        _as_never_killed(lab, files)
+        killed(lab.apply, point, after=True)
+        _as_neverkilled(lab, files)
 
 
 @fewer
@@ -322,11 +322,11 @@ def test_law_6_half_made_is_completed(point: int) -> None:
     with Lab() as lab:
         lab.commit({**base(), **anchors(), **more}, whole=True)
         lab.weather("alba", failures=[{"error": "Partial", "operation": "create"}])
-        _killed(lab.apply, point, after=True)
-        _as_never_killed(lab, more)
+        killed(lab.apply, point, after=True)
+        _as_neverkilled(lab, more)
 
 
-def _as_never_killed(lab: Lab, files: Files) -> None:
+def _as_neverkilled(lab: Lab, files: Files) -> None:
     """Run again: what is wanted, once, whole, and nothing else."""
     converge(lab, files)
     counted = Counter(thing.ref for _site, thing in lab.things())
@@ -342,7 +342,7 @@ def _uploads(files: Files) -> set[str]:
     }
 
 
-def _killed(work: Callable[[], Any], point: int, after: bool) -> None:
+def killed(work: Callable[[], Any], point: int, after: bool) -> None:
     """Do the work in a child that kills itself at (before or after) its so-many-th write."""
     child = os.fork()
     if child:

@@ -1,4 +1,4 @@
-"""A small cloud on nspawn machines, shared by the tests of one module: repository, target `lab`, command line.
+"""A small cloud on nspawn machines, shared by the tests of one module: repository, target, command line.
 
 It lies in the folder of a `Host`, with its names, so that the next session removes what a killed one left.
 """
@@ -21,10 +21,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from demo.machines import without_shared_home
 from reconciler.drivers.hosts import nspawn
 from reconciler.drivers.hosts.nspawn import groups
 from reconciler.drivers.hosts.nspawn.nouns import place
+from reconciler.errors import ExitCode
 from reconciler.secret.key import make_key
 from tests.live.nspawn_host import CACHE, Host, open_host, ran
 
@@ -33,7 +33,6 @@ EMPTY = "sha256:" + hashlib.sha256(b"[]").hexdigest()
 SECONDS = 280.0  # for one command
 PACKAGES = ("munge", "nftables", "nginx", "slurm-client", "slurmctld", "slurmd")
 TREES = CACHE / "with-packages"
-CONVERGED, FAILED, PENDING = 0, 1, 2
 
 PROVIDER = """\
 apiVersion: reconciler/v1
@@ -133,29 +132,27 @@ class Cloud:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
-        with (self.folder / "log").open("a") as log:
-            log.write(said)
         return process.returncode, said
 
-    def apply(self, *options: str, expect: int = CONVERGED, target: str = "lab") -> Any:
-        """Apply at a target; the record as JSON. What failed before is tried again with `--only REF --retry`."""
+    def apply(self, *options: str, expect: ExitCode = ExitCode.CONVERGED, target: str = "lab") -> Any:
+        """Apply at a target, or with other options; the record as JSON."""
         code, said = self.run("apply", *(options or ("--target", target)), "--format", "json")
-        assert code == expect, (code, said[-3000:], self.log())
+        assert code == expect, (code, said[-1500:], self.log())
         return json.loads(said)
 
     def assert_quiet(self, target: str = "lab") -> None:
         """Another apply changes nothing, and the plan is the empty one."""
         assert self.apply(target=target)["outcomes"] == []
         code, said = self.run("plan", "--target", target, "--format", "json")
-        assert (code, json.loads(said)["digest"]) == (CONVERGED, EMPTY)
+        assert (code, json.loads(said)["digest"]) == (ExitCode.CONVERGED, EMPTY)
 
     def outputs(self, ref: str) -> Any:
         code, said = self.run("outputs", ref, "--quiet", "--format", "json")
-        assert code == CONVERGED, self.log()
+        assert code == ExitCode.CONVERGED, self.log()
         return json.loads(said)
 
     def log(self) -> str:
-        return (self.folder / "log").read_text()[-3000:]
+        return (self.folder / "log").read_text()[-1500:]
 
     # -- the machines, looked at without the reconciler --------------------------------------
 
@@ -196,13 +193,15 @@ class Cloud:
             time.sleep(0.02)
 
     def traces(self) -> list[str]:
-        """All that the kernel still has of machines of this target: namespaces, interfaces, mounts, groups."""
+        """What the kernel still has of machines of this target: namespaces, interfaces, mounts, groups."""
         names = [at.name for at in self._places()]
         shown = ran("ip", "netns", "list").stdout + ran("ip", "-o", "link").stdout
         shown += Path("/proc/mounts").read_text()
         found = [line for line in shown.splitlines() if any(name in line for name in names)]
         found += [line for line in shown.splitlines() if f" {self.machines}/" in line]
-        return found + [str(tree / name) for tree in groups.trees().values() for name in names if (tree / name).exists()]
+        return found + [
+            str(tree / name) for tree in groups.trees().values() for name in names if (tree / name).exists()
+        ]
 
     def _places(self) -> Iterator[Any]:
         for name in self.seen:
@@ -210,7 +209,7 @@ class Cloud:
 
     @property
     def seen(self) -> Sequence[str]:
-        """The names of all machines that there ever were, from what git and the store never forget: our own list."""
+        """The names of all machines that there ever were when somebody looked."""
         file = self.folder / "seen"
         known = set(file.read_text().split()) if file.exists() else set()
         known |= {name for name, _ in self.records().values()}
@@ -251,19 +250,12 @@ def _begin(cloud: Cloud) -> None:
     settings = settings.replace("run: {minimum: 10", "run: {minimum: 100")
     allowed = f'secrets: {{virgo: ["env:VIRGO_*", "file:{cloud.folder}/secrets#*"]}}\n'
     provider = PROVIDER.replace("PATH", str(cloud.machines)).replace("NETWORK", cloud.host.settings.network)
-    slurm = (SAMPLE / "catalogue/slurm/template.yaml").read_text()
     make_key(cloud.home / ".config/reconciler/tests.key")
     cache = cloud.home / ".cache/reconciler"
     cache.mkdir(parents=True, mode=0o700)
     (cache / "nspawn").symlink_to(_trees(cloud.host))
     cloud.git("init", "--quiet", "--initial-branch", "main")
-    cloud.commit(
-        {
-            "reconciler.yaml": settings + allowed,
-            "providers/lab.yaml": provider,
-            "catalogue/slurm/template.yaml": without_shared_home(slurm),
-        }
-    )
+    cloud.commit({"reconciler.yaml": settings + allowed, "providers/lab.yaml": provider})
 
 
 def _trees(host: Host) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,17 @@ def test_a_generated_repository_is_valid(tmp_path: Path, copies: int) -> None:
     ground.validate("--against", "main")
     ground.validate("--against", "main")  # and from the cache
     assert ground.calls() == 0
+
+
+def test_generated_deployments_are_valid_and_have_four_parts(tmp_path: Path) -> None:
+    ground = Ground(tmp_path, Size(0, 4, groups=3, deployments=10))
+    ground.converge()
+    things = [
+        thing.ref.rpartition("/")[2] for thing in ground.things() if thing.ref.startswith("Deployment/")
+    ]
+    assert Counter(things) == dict.fromkeys(
+        ("kept.volume", "machine.server", "machine-base.configuration", "site.configuration"), 10
+    )
 
 
 def test_a_row_is_met_only_below_every_goal() -> None:

@@ -481,6 +481,19 @@ def test_uses_are_the_uids_of_needs_and_a_used_thing_stays(lab: Lab) -> None:
     assert lab.seen() == []
 
 
+def test_what_lies_inside_of_a_thing_goes_with_it(lab: Lab) -> None:
+    inside = GenericHand("configuration")
+    lab.create(widget(1))
+    made = replace(widget(2, needs=frozenset({widget(1).ref})), kind="configuration")
+    change = replace(creation(made), kind="configuration")
+    lab.write(lambda client: inside.apply(client, change, mark_for("me", made)))
+    assert lab.read(lambda client: len(list(inside.observe(client, Ask("me"))))) == 1
+    (used,) = lab.seen()
+    lab.delete(used)
+    assert lab.seen() == []
+    assert lab.read(lambda client: list(inside.observe(client, Ask("me")))) == []
+
+
 def test_attributes_are_invented_by_type_from_the_ref() -> None:
     primitive = Primitive(
         KIND, computed={"id": "string", "port": "integer", "address": "address", "url": "url"}

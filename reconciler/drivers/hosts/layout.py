@@ -16,6 +16,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Final
 
 from reconciler.model import NOTHING, Json, Mark, Ref
@@ -122,6 +123,7 @@ def read_record(content: bytes | str) -> Record:
     """Raises ValueError when it is not a record of ours."""
     try:
         told = json.loads(content)
+        _check(told)
         return Record(
             _mark(told["mark"]),
             told["target"],
@@ -134,6 +136,28 @@ def read_record(content: bytes | str) -> Record:
         )
     except (KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"not a record: {type(error).__name__} {error}") from error
+
+
+_SHAPES: Final[Mapping[str, type]] = {
+    "target": str, "created": str, "state": str, "finished": str, "message": str, "owner": str, "id": str,
+    "specHash": str, "hostname": str, "address": str, "host": str, "hostKey": str,
+    "spec": dict, "outputs": dict, "ports": dict, "mark": dict, "allocation": dict, "configurations": dict,
+    "released": bool, "lock": bool, "keep": bool, "services": list,
+}  # fmt: skip
+
+
+def _check(told: Any) -> None:
+    """Is everything of its type? People edit files, disks lose pieces of them. Raises TypeError."""
+    parts = [told, told["mark"], told["allocation"]]
+    for receipt in told["configurations"].values():
+        parts += [receipt, receipt["mark"]]
+    for part in parts:
+        for key, value in part.items():
+            if not isinstance(value, _SHAPES.get(key, object)):
+                raise TypeError(f"{key} is no {_SHAPES[key].__name__}")
+    for receipt in told["configurations"].values():
+        if receipt["finished"]:
+            datetime.fromisoformat(receipt["finished"])
 
 
 def ref_of(mark: Mark) -> Ref:

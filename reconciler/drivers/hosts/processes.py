@@ -19,6 +19,7 @@ from typing import Final
 _SERVICES: Final = "services"
 _RUN: Final = "run"
 _MARK: Final = "RECONCILER_ROOT"
+_LONGEST: Final = 4096  # bytes of a note
 _GRACE: Final = 5.0  # seconds to end by themselves
 _LIMIT: Final = 10.0  # and to be gone after being killed
 
@@ -47,14 +48,20 @@ def _runs(note: str) -> bool:
 def _noted(note: str) -> tuple[_Process, int] | None:
     """The process that a note names, while it lives, and the supervisor that once started it."""
     try:
-        with open(note, "rb") as stream:
-            told = json.loads(stream.read())
+        told = json.loads(_small(note))
         found = _process(int(told["pid"]))
         return (
             (found, int(told.get("supervisor", found.parent))) if found.start == int(told["start"]) else None
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def _small(path: str) -> bytes:
+    """A file that the machine wrote: not followed, not waited for, and only its beginning."""
+    file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    with open(file, "rb") as stream:
+        return stream.read(_LONGEST)
 
 
 @dataclass(frozen=True, slots=True)

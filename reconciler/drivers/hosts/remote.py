@@ -11,6 +11,7 @@ import os
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any, Final
 
 from reconciler.drivers.hosts import records, shell
@@ -28,7 +29,7 @@ from reconciler.drivers.hosts.layout import (
 )
 from reconciler.drivers.hosts.records import Entry
 from reconciler.errors import Conflict, Rejected
-from reconciler.model import Ref, State
+from reconciler.model import Ref, State, mark_id
 
 _AT_ONCE: Final = 16
 _FOLDER: Final = "/var/lib/reconciler"
@@ -171,16 +172,47 @@ def _told_by_hosts(client: Reader) -> list[Entry]:
     identity = _identity(client)
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         answers = list(pool.map(lambda host: shell.run(host, identity, _READ), hosts))
-    found = [entry for answer in answers if (entry := _entry(client, answer)) is not None]
+    told = zip(hosts, answers, strict=True)
+    found = [entry for host, answer in told if (entry := _entry(client, host, answer)) is not None]
     return sorted(found, key=lambda entry: entry.name)
 
 
-def _entry(client: Reader, answer: str) -> Entry | None:
+def _entry(client: Reader, host: Mapping[str, Any], answer: str) -> Entry | None:
+    """The machine that a host says it carries. Its root may write anything there."""
     claim, _, content = answer.partition("\n")
     pieces = claim.split(" ")
     if len(pieces) != 3 or pieces[1] != client.target or not is_name(pieces[2]):
         return None
     try:
-        return Entry(pieces[2], os.path.join(client.path, pieces[2]), read_record(content))
+        record = _credible(read_record(content), host)
     except ValueError:
         return None
+    said = [record.mark.owner, record.target, record.mark.id]
+    if said != [*pieces[:2], pieces[2][: len(record.mark.id)]] or record.mark.id != mark_id(ref_of(record.mark)):
+        return None
+    return Entry(pieces[2], os.path.join(client.path, pieces[2]), record)
+
+
+def _credible(record: Record, host: Mapping[str, Any]) -> Record:
+    """The record as far as the host is believed: it stands for itself alone, and names no secret.
+
+    A secret that a copy names would be opened for whoever wrote it. Without, the wish differs from it, and
+    the role is run again with the wish's own.
+    """
+    had = record.allocation
+    address, key = str(host["address"]), str(host["hostKey"])
+    mine = Allocation(had.hostname, address, had.ports, str(host["name"]), key)
+    receipts = {
+        name: replace(receipt, spec=_without_markers(receipt.spec), outputs=_without_markers(receipt.outputs))
+        for name, receipt in record.configurations.items()
+    }
+    return replace(record, allocation=mine, configurations=receipts)
+
+
+def _without_markers(value: Any) -> Any:
+    """The same with an empty text for every mapping that has a key of ours (`$secret`, `$join`)."""
+    if isinstance(value, Mapping):
+        if any(key.startswith("$") for key in value):
+            return ""
+        return {key: _without_markers(entry) for key, entry in value.items()}
+    return [_without_markers(entry) for entry in value] if isinstance(value, list) else value

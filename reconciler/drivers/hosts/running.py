@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 SECONDS: Final = 1800.0  # that one role may take on all its machines together
 _LONGEST: Final = 500  # letters of a message
+_MOST: Final = 65_536  # characters of outputs: every pass reads them
 
 
 class RoleFailed(BackendError):
@@ -82,8 +84,12 @@ def error_of(result: HostResult | None) -> BackendError | None:
     """What a result means; None: it went well."""
     if result is None:
         return Transient("Ansible said nothing about it", hint="the next run tries again")
-    if result.ok:
+    if result.ok and not result.outputs:
         return None
+    if result.ok:
+        size = len(json.dumps(result.outputs, default=str))
+        told = f"its outputs have {size:,} characters; {_MOST:,} are kept"
+        return RoleFailed(told) if size > _MOST else None
     message = shown(result.message, _LONGEST)
     if result.unreachable:
         return Transient(f"not reachable: {message}")

@@ -6,16 +6,18 @@ Options: ssh_config(5).
 from __future__ import annotations
 
 import os
+import resource
 import shlex
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from reconciler.errors import BackendError, Denied, Transient
 from reconciler.printable import shown
 
 _SECONDS: Final = 30.0
+_LONGEST: Final = 16 * 2**20  # bytes of what a host may say: a record with all that configures it
 _OPTIONS: Final = (
     "BatchMode=yes",
     "ConnectTimeout=5",
@@ -41,16 +43,41 @@ def run(host: Mapping[str, Any], identity: str, script: str, text: str = "") -> 
     with tempfile.TemporaryDirectory(prefix="rc-ssh-") as folder:
         command = [*_ssh(host, identity, folder), _as_root(host, script)]
         try:
-            done = subprocess.run(
-                command, input=text, capture_output=True, text=True, timeout=_SECONDS, check=False
-            )
+            code, out, said = _ended(command, text, folder)
         except subprocess.TimeoutExpired as error:
             raise Transient(f"host {host['name']} does not answer in {_SECONDS:.0f} s") from error
         except FileNotFoundError as error:
             raise Denied("no program ssh on PATH", hint="install the OpenSSH client") from error
-    if done.returncode:
-        raise _failed(host, done.returncode, done.stderr)
-    return done.stdout
+    if len(out) > _LONGEST:
+        raise BackendError(f"host {host['name']} says more than {_LONGEST:,} characters")
+    if code:
+        raise _failed(host, code, said)
+    return out
+
+
+def _ended(command: Sequence[str], text: str, folder: str) -> tuple[int, str, str]:
+    """Code, output and complaints. A host may send what it likes: more than a limit ends the command."""
+    paths = [os.path.join(folder, name) for name in ("out", "said")]
+    with open(paths[0], "wb") as out, open(paths[1], "wb") as said:
+        done = subprocess.run(
+            command,
+            input=text.encode(),
+            stdout=out,
+            stderr=said,
+            timeout=_SECONDS,
+            check=False,
+            preexec_fn=_bounded,  # noqa: PLW1509  one system call, which takes no lock
+        )
+    return done.returncode, *(_beginning(path) for path in paths)
+
+
+def _bounded() -> None:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2 * _LONGEST, 2 * _LONGEST))
+
+
+def _beginning(path: str) -> str:
+    with open(path, "rb") as stream:
+        return stream.read(2 * _LONGEST).decode(errors="replace")
 
 
 def _ssh(host: Mapping[str, Any], identity: str, folder: str) -> list[str]:

@@ -1,0 +1,209 @@
+"""Execution with a hand that makes many things in one call: what becomes of each, retries, time-outs."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import pytest
+
+from reconciler.errors import BackendError, Rejected, Transient
+from reconciler.kind import BatchHand, Driver, Primitive
+from reconciler.late import after
+from reconciler.model import Action, Change, Mark, Observed, Outcome, State, Target
+from reconciler.stages.execute import execute
+from reconciler.stages.observe import Observation
+from reconciler.stages.orders import Orders
+from tests.unit.test_execute import Hand, Site, _look, _world, change, thing, wish
+
+Answers = Callable[[int, Sequence[str]], Sequence[BackendError | None]]  # (number of the call, nodes)
+
+
+def fine(_call: int, nodes: Sequence[str]) -> Sequence[BackendError | None]:
+    return [None] * len(nodes)
+
+
+@dataclass
+class Many(Hand):
+    """Writes down every call. `answers` says what becomes of each thing of a call."""
+
+    answers: Answers = fine
+    calls: list[list[str]] = field(default_factory=list)
+    at_work: int = 0
+    most: int = 0
+    lock: Any = field(default_factory=threading.Lock)
+
+    def apply_together(
+        self, client: Site, changes: Sequence[tuple[Change, Mark]]
+    ) -> Sequence[BackendError | None]:
+        nodes = [entry.ref.part.split(".")[0] for entry, _ in changes]
+        with self.lock:
+            self.calls.append(nodes)
+            number, self.at_work = len(self.calls), self.at_work + 1
+            self.most = max(self.most, self.at_work)
+        try:
+            told = self.answers(number, nodes)
+        finally:
+            with self.lock:
+                self.at_work -= 1
+        for (entry, mark), error in zip(changes, told, strict=False):
+            if error is None:
+                _put(client, entry, mark)
+        return told
+
+
+def _put(client: Site, entry: Change, mark: Mark) -> None:
+    assert entry.want is not None
+    with client.lock:
+        uid = entry.have.uid if entry.have else f"new-{len(client.things)}"
+        client.writes.append(f"together {entry.ref.part}")
+        client.ticks[uid] = client.build
+        client.things[uid] = Observed(
+            entry.ref, entry.kind, client.name, entry.want.spec, uid, mark, State.PROGRESSING
+        )
+
+
+def carry_out(
+    changes: list[Change], hand: Many, site: Site, *, concurrency: int = 4, timeout: float = 5.0
+) -> dict[str, Outcome]:
+    """Carry out these changes; what became of each node."""
+    driver = Driver("paper", {}, lambda *_: site, lambda *_: site, {"thing": hand})
+    orders = Orders(
+        targets={"here": Target("here", "paper", "here", concurrency=concurrency, timeout=timeout)},
+        driver=lambda _name: driver,
+        kinds={},
+        primitives={"thing": Primitive("thing")},
+        owner="lab",
+        places=None,  # type: ignore[arg-type]  # a driver in memory has no folder
+        look=partial(_look, {"here": site}),
+        world=_world,
+        attempt=lambda _changes: None,
+        check=lambda: None,
+        stop=threading.Event(),
+        progress=lambda _event, _facts: None,
+    )
+    seen = Observation({"here": tuple(site.things.values())}, {})
+    done = execute(changes, seen, orders, 10.0)[0]
+    return {outcome.change.ref.part.split(".")[0]: outcome for outcome in done}
+
+
+def creates(count: int) -> list[Change]:
+    return [change(Action.CREATE, wish(f"n{number}")) for number in range(count)]
+
+
+def results(done: dict[str, Outcome]) -> dict[str, tuple[str, str]]:
+    return {node: (str(outcome.result), outcome.reason) for node, outcome in sorted(done.items())}
+
+
+def test_all_that_is_ready_goes_in_one_call() -> None:
+    hand, site = Many(), Site()
+    assert isinstance(hand, BatchHand)
+    assert not isinstance(Hand(), BatchHand)
+    done = carry_out(creates(5), hand, site)
+    assert [sorted(nodes) for nodes in hand.calls] == [["n0", "n1", "n2", "n3", "n4"]]
+    assert {outcome.result for outcome in done.values()} == {"Applied"}
+    assert len(site.things) == 5
+
+
+def test_one_alone_and_what_goes_need_no_batch() -> None:
+    hand, site = Many(), Site()
+    for number in range(3):
+        site.put(thing(wish(f"old{number}"), f"old{number}"))
+    deletes = [change(Action.DELETE, None, entry) for entry in site.things.values()]
+    done = carry_out([*deletes, *creates(1)], hand, site)
+    assert hand.calls == []
+    assert {outcome.result for outcome in done.values()} == {"Applied"}
+    assert min(site.writes) == "apply n0.thing"
+    assert len(site.writes) == 4
+
+
+def test_what_waits_for_others_comes_in_a_later_call_with_its_late_values_told() -> None:
+    hand, site = Many(), Site()
+    first = [wish(f"n{number}") for number in range(2)]
+    then = [wish(f"u{number}", (first[0].ref,), peer=after(first[0].ref, "id")) for number in range(2)]
+    carry_out([change(Action.CREATE, one) for one in (*then, *first)], hand, site)
+    assert [sorted(nodes) for nodes in hand.calls] == [["n0", "n1"], ["u0", "u1"]]
+    uid = next(uid for uid, entry in site.things.items() if entry.ref == first[0].ref)
+    assert [entry.spec for entry in site.things.values() if entry.ref.part[0] == "u"] == [{"peer": uid}] * 2
+
+
+def test_one_that_fails_fails_alone() -> None:
+    def answers(_call: int, nodes: Sequence[str]) -> Sequence[BackendError | None]:
+        return [Rejected("no", hint="ask") if node == "n2" else None for node in nodes]
+
+    hand, site = Many(answers=answers), Site()
+    done = carry_out(creates(5), hand, site)
+    assert results(done).pop("n2") == ("Failed", "Rejected")
+    assert done["n2"].message == "no (ask)"
+    assert [node for node, outcome in sorted(done.items()) if outcome.result == "Applied"] == [
+        "n0", "n1", "n3", "n4",
+    ]  # fmt: skip
+    assert len(hand.calls) == 1
+
+
+def test_only_what_was_transient_is_tried_again() -> None:
+    def answers(call: int, nodes: Sequence[str]) -> Sequence[BackendError | None]:
+        return [Transient("busy") if node == "n1" and call == 1 else None for node in nodes]
+
+    hand, site = Many(answers=answers), Site()
+    done = carry_out(creates(5), hand, site)
+    assert {outcome.result for outcome in done.values()} == {"Applied"}
+    assert len(hand.calls) == 1
+    assert [entry for entry in site.writes if entry.startswith("apply")] == ["apply n1.thing"]
+
+
+@pytest.mark.parametrize("raised", [True, False])
+def test_a_whole_call_that_was_transient_is_tried_again_whole(raised: bool) -> None:
+    """However many things are in it, it is one call: no reason to give the target up."""
+
+    def answers(call: int, nodes: Sequence[str]) -> Sequence[BackendError | None]:
+        if call == 1 and raised:
+            raise Transient("busy")
+        return [Transient("busy") if call == 1 else None] * len(nodes)
+
+    site = Site()
+    done = carry_out(creates(8), Many(answers=answers), site)
+    assert {outcome.result for outcome in done.values()} == {"Applied"}, results(done)
+    assert len(site.things) == 8
+
+
+def test_a_call_that_takes_too_long_is_given_up_for_all_that_are_in_it() -> None:
+    ended = threading.Event()
+
+    def answers(_call: int, nodes: Sequence[str]) -> Sequence[BackendError | None]:
+        ended.wait(20)
+        return [Transient("too late")] * len(nodes)
+
+    hand, began = Many(answers=answers), time.monotonic()
+    done = carry_out(creates(4), hand, Site(), timeout=0.3)
+    assert time.monotonic() - began < 8
+    ended.set()
+    assert set(results(done).values()) == {("Failed", "TimedOut")}
+    assert len(hand.calls) == 1
+
+
+@pytest.mark.parametrize("concurrency", [1, 4])
+def test_with_one_thread_calls_never_overlap(concurrency: int) -> None:
+    def answers(_call: int, nodes: Sequence[str]) -> Sequence[BackendError | None]:
+        time.sleep(0.1)
+        return [None] * len(nodes)
+
+    hand, site = Many(answers=answers), Site()
+    first = [wish(f"n{number}") for number in range(3)]
+    then = [wish(f"u{number}", (first[number].ref,)) for number in range(3)]
+    changes = [change(Action.CREATE, one) for one in (*first, *then)]
+    done = carry_out(changes, hand, site, concurrency=concurrency)
+    assert {outcome.result for outcome in done.values()} == {"Applied"}
+    assert hand.most == 1
+    assert len(hand.calls) == 2
+
+
+@pytest.mark.parametrize("count", [0, 2, 6])
+def test_a_hand_that_does_not_answer_for_each_is_a_defect_and_ends_no_run(count: int) -> None:
+    hand = Many(answers=lambda _call, _nodes: [None] * count)
+    done = carry_out(creates(4), hand, Site())
+    assert set(results(done).values()) == {("Failed", "Defect")}
