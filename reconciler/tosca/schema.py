@@ -125,7 +125,11 @@ def _pattern(argument: Json, path: Path) -> re.Pattern[str]:
 def broken(constraint: Constraint, value: Json, kind: str) -> str:
     """What the constraint asks for, if this value does not have it; empty when all is well."""
     if constraint.pattern is not None:
-        return "" if matches(constraint.pattern, text_of(value)) else f"must match the pattern {constraint.argument}"
+        return (
+            ""
+            if matches(constraint.pattern, text_of(value))
+            else f"must match the pattern {constraint.argument}"
+        )
     holds, said = _HOLDS[constraint.name]
     try:
         fine = holds(value, constraint.argument, lambda entry: _comparable(entry, kind))

@@ -15,9 +15,8 @@ from reconciler.printable import shown
 from reconciler.tosca.functions import SECRET
 
 GENERATORS: Final = ("password", "uuid", "ssh-key")
-HOW: Final = (
-    'write {secret: "env:NAME"}, {secret: "file:/path#key"}, {secret: "age:/path#key"} or {generate: password}'
-)
+_NAMED: Final = '{secret: "env:NAME"}, {secret: "file:/path#key"}, {secret: "age:/path#key"}'
+HOW: Final = f"write {_NAMED} or {{generate: password}}"
 _REFERENCE = re.compile(
     r"env:[A-Za-z_][A-Za-z0-9_]*|file:/[^#\x00]+(?:#[^#\x00]+)?|age:[^#\x00]+(?:#[^#\x00]+)?"
 )

@@ -45,7 +45,9 @@ def _taken(nodes: Mapping[str, Node]) -> Iterator[Flaw]:
     """Every machine is configured by the role `base` first, under a name of its own."""
     for name, node in nodes.items():
         if name.endswith("-base") and name.removesuffix("-base") in nodes:
-            message = f"the name `{name}` is taken by what the machine `{name.removesuffix('-base')}` gets first"
+            message = (
+                f"the name `{name}` is taken by what the machine `{name.removesuffix('-base')}` gets first"
+            )
             yield Flaw(node.path, message, "give the node another name")
 
 

@@ -262,9 +262,15 @@ def _volumes(node: Node, scope: Scope) -> dict[str, str]:
         if scope.nodes[entry.node].family is not Family.VOLUME:
             continue
         location = evaluate(entry.properties.get("location"), scope, node.name)
-        if not isinstance(location, str) or not _LOCATION.fullmatch(location) or _DOTS & {*location.split("/")}:
+        if (
+            not isinstance(location, str)
+            or not _LOCATION.fullmatch(location)
+            or _DOTS & {*location.split("/")}
+        ):
             hint = "relationship: {type: tosca.relationships.AttachesTo, properties: {location: /data}}"
-            raise FlawError(entry.path, f"the volume `{entry.node}` needs an absolute `location` below /", hint)
+            raise FlawError(
+                entry.path, f"the volume `{entry.node}` needs an absolute `location` below /", hint
+            )
         if location in found:
             raise FlawError(entry.path, f"two volumes are attached at {shown(location)}")
         found[location] = entry.node

@@ -423,12 +423,26 @@ def _points(case: Case, folder: Path, act: str) -> Iterator[Arena]:
 
 def _some(case: Case, folder: Path, act: str) -> list[int]:
     """The first point, the last one and some between them, always the same ones."""
+    last = _count(case, folder, act)
+    between = random.Random(f"{case} {act}").sample(range(2, last), min(_BETWEEN, max(0, last - 2)))
+    return sorted({1, *between, last})
+
+
+def _count(case: Case, folder: Path, act: str) -> int:
     arena = arena_of(case, folder / f"{act}-count")
     if act != "create":
         arena.create(arena.resource())
-    last = points_of(partial(_act, arena, act))
-    between = random.Random(f"{case} {act}").sample(range(2, last), min(_BETWEEN, max(0, last - 2)))
-    return sorted({1, *between, last})
+    return points_of(partial(_act, arena, act))
+
+
+def test_heavy_work_that_was_killed_half_way_is_seen_and_not_ready(case: Case, tmp_path: Path) -> None:
+    if not case.heavy:
+        pytest.skip("every point of it is tried")
+    arena = arena_of(case, tmp_path / "killed")
+    assert killed_at(_count(case, tmp_path, "create") // 2, partial(_act, arena, "create"))
+    assert arena.only().partial
+    assert arena.converge(arena.resource()) == 1
+    assert not wanting(arena.only(), arena.resource())
 
 
 def _act(arena: Arena, act: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from reconciler.drivers.hosts import records
@@ -16,7 +16,7 @@ from reconciler.model import Json
 def facts(client: Reader) -> Mapping[str, Json]:
     """`machines` (how they come to be), `rootless`, `volumes`, `free` (machines, cores, memory in bytes).
 
-    Static hosts are listed one by one in `hosts`: name, cores, memory (null: not said), free.
+    Static hosts are listed one by one in `hosts`: name, cores, memory (null: not said, large enough), free.
     """
     told: dict[str, Json] = {"machines": client.machines, "rootless": backing_of(client).rootless}
     told["volumes"] = backing_of(client).has_volumes
@@ -35,12 +35,18 @@ def _of_hosts(client: Reader) -> dict[str, Json]:
     entries = backing_of(client).entries(client, "")
     free = free_hosts(client, (entry.record for entry in entries))
     hosts = [_host(host, free=host["name"] in free) for host in client.settings.get("hosts", ())]
-    room = {
-        "machines": len(free),
-        "cores": sum(host["cores"] or 0 for host in hosts if host["free"]),
-        "memory": sum(host["memory"] or 0 for host in hosts if host["free"]),
-    }
-    return {"free": room, "hosts": hosts}
+    room = {name: _sum(host[name] for host in hosts if host["free"]) for name in ("cores", "memory")}
+    return {"free": {"machines": len(free), **room}, "hosts": hosts}
+
+
+def _sum(sizes: Iterable[int | None]) -> int | None:
+    """Of all; null where one of them is not said, and so large enough for everything."""
+    total = 0
+    for size in sizes:
+        if size is None:
+            return None
+        total += size
+    return total
 
 
 def _host(host: Mapping[str, Any], *, free: bool) -> dict[str, Any]:

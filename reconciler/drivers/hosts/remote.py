@@ -188,7 +188,9 @@ def _entry(client: Reader, host: Mapping[str, Any], answer: str) -> Entry | None
     except ValueError:
         return None
     said = [record.mark.owner, record.target, record.mark.id]
-    if said != [*pieces[:2], pieces[2][: len(record.mark.id)]] or record.mark.id != mark_id(ref_of(record.mark)):
+    if said != [*pieces[:2], pieces[2][: len(record.mark.id)]] or record.mark.id != mark_id(
+        ref_of(record.mark)
+    ):
         return None
     return Entry(pieces[2], os.path.join(client.path, pieces[2]), record)
 

@@ -66,9 +66,9 @@ def _ended(command: Sequence[str], text: str, folder: str) -> tuple[int, str, st
             stderr=said,
             timeout=_SECONDS,
             check=False,
-            preexec_fn=_bounded,  # noqa: PLW1509  one system call, which takes no lock
+            preexec_fn=_bounded,
         )
-    return done.returncode, *(_beginning(path) for path in paths)
+    return done.returncode, _beginning(paths[0]), _beginning(paths[1])
 
 
 def _bounded() -> None:

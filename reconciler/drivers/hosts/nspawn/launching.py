@@ -136,6 +136,6 @@ def last_words(place: Place) -> str:
     """The end of what nspawn said since the last start; for messages."""
     with suppress(OSError):
         text = (place.control / "log").read_text(encoding="utf-8", errors="replace")
-        lines = [line for line in text.splitlines() if line.strip()]
-        return printable(" ".join(" ".join(lines[-2:]).split())[-300:])  # before them stands a whole boot
+        since_boot = text.rpartition(" login:")[2]  # what stands before tells of a boot that went well
+        return printable(" ".join(since_boot.split())[-300:])
     return ""
