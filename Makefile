@@ -32,8 +32,8 @@ demo-clean: ## end and remove everything that the demo made
 test: dev-environment ## the whole suite (TESTS=tests/unit for a part, WORKERS=4 for more processes)
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(TESTS)
 
-kill-all: dev-environment ## SIGKILL at every write of both applies (half an hour)
-	@KILL_STRIDE=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal tests/kill
+kill-all: dev-environment ## SIGKILL at every write of both applies, and at more points of role runs (half an hour)
+	@KILL_STRIDE=1 CONTRACT_POINTS=6 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal tests/kill tests/contract
 
 check: format lint types floors fresh ## all that is checked without running the suite (-k: go on after a failure)
 

@@ -50,7 +50,7 @@ from tests.contract.case import (
 from tests.contract.cases import CASES
 from tests.contract.killing import killed_at, points_of
 
-_BETWEEN = int(os.environ.get("CONTRACT_POINTS", "6"))  # the points of a heavy act that are tried, but two
+_BETWEEN = int(os.environ.get("CONTRACT_POINTS", "1"))  # the points of a heavy act that are tried, but two
 
 
 def test_every_hand_of_every_driver_has_a_case() -> None:

@@ -282,7 +282,8 @@ def test_a_slurm_cluster_is_scaled_and_runs_jobs(cloud: Cloud) -> None:
         assert len(workers_of(cloud)) == workers
         wait_until(lambda: len(ready(cloud)) == workers)  # noqa: B023  it is called before the next round
         assert ready(cloud) == workers_of(cloud)
-        assert cloud.said(f"{CLUSTER}/front.server", f"srun -N{workers} hostname").split().sort() is None
+        ran_on = cloud.said(f"{CLUSTER}/front.server", f"cd /tmp; srun -N{workers} hostname").split()
+        assert sorted(ran_on) == workers_of(cloud)
         job = cloud.said(f"{CLUSTER}/front.server", "cd /tmp; sbatch --parsable --wait --wrap='hostname'")
         assert job.isdigit()
         cloud.assert_quiet()

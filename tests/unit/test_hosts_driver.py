@@ -605,7 +605,7 @@ def test_a_server_claims_a_host_that_fits_and_stays_there(fleet: Lab) -> None:
     with pytest.raises(Rejected, match="no host of target here is free and large enough"):
         fleet.apply(server(1, cores=3))
     with fleet.reader() as client:
-        assert DRIVER.facts(client)["free"] == {"machines": 2, "cores": 3, "memory": 0}
+        assert DRIVER.facts(client)["free"] == {"machines": 2, "cores": 3, "memory": None}
     assert fleet.apply(server(0, cores=3)) == []
     fleet.apply(server(0, cores=1))
     assert fleet.only().attributes["address"] == "192.0.2.3"
