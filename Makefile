@@ -11,7 +11,7 @@ BIN := .venv/bin
 WORKERS ?= auto
 TESTS ?= tests
 
-.PHONY: help demo demo-machines demo-clean test kill-all check format lint types floors fresh bench schemas docs wheel lock clean run-environment dev-environment
+.PHONY: help demo demo-machines demo-clean test test-machines kill-all check format lint types floors fresh bench schemas docs wheel lock clean run-environment dev-environment
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -30,7 +30,10 @@ demo-clean: ## end and remove everything that the demo made
 # ── work ─────────────────────────────────────────────────────────────────────────────────────────
 
 test: dev-environment ## the whole suite (TESTS=tests/unit for a part, WORKERS=4 for more processes)
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(TESTS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m 'not machines' $(TESTS)
+
+test-machines: dev-environment ## roles and services on machines, for a quarter of an hour (those of systemd-nspawn need root on Debian)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m machines tests/live
 
 kill-all: dev-environment ## SIGKILL at every write of both applies, and at more points of role runs (half an hour)
 	@KILL_STRIDE=1 CONTRACT_POINTS=6 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal tests/kill tests/contract

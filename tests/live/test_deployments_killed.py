@@ -24,7 +24,7 @@ from reconciler.playbook.processes import processes_of
 from tests.kill.sample import SAMPLE, Ended, Sample
 from tests.live.trial import FILES, trial
 
-pytestmark = pytest.mark.live
+pytestmark = [pytest.mark.live, pytest.mark.machines]
 
 EMPTY = Plan("", ()).digest
 SEED = int(os.environ.get("KILL_SEED", "20"))

@@ -23,7 +23,7 @@ from tests.live.cloud import Cloud, fetched, open_cloud
 from tests.live.nspawn_host import wait_until
 from tests.live.trial import FILES, trial
 
-pytestmark = pytest.mark.live
+pytestmark = [pytest.mark.live, pytest.mark.machines]
 
 ALERTS, FIVE, CLUSTER, STATIC = (
     f"Deployment/virgo/{name}" for name in ("alerts", "five", "cluster", "static")

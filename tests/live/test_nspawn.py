@@ -23,6 +23,8 @@ from reconciler.drivers.hosts.nspawn.nouns import place
 from reconciler.errors import BackendError, Rejected
 from tests.live.nspawn_host import CACHE, Host, open_host, ran, wait_until
 
+pytestmark = pytest.mark.machines
+
 ROOT = Path(__file__).parents[2]
 PLAYBOOK = Path(sys.executable).parent / "ansible-playbook"
 

@@ -16,7 +16,7 @@ from reconciler.playbook.run import run
 from reconciler.playbook.work import Assignment, HostResult, Machine, Work
 from tests.live.nspawn_host import Host, open_host, wait_until
 
-pytestmark = pytest.mark.live
+pytestmark = [pytest.mark.live, pytest.mark.machines]
 
 ROLES = (str(Path(__file__).parents[2] / "ansible" / "roles"),)
 KEY = "the key of the laboratory"

@@ -23,6 +23,7 @@ import pytest
 
 pytestmark = [
     pytest.mark.live,
+    pytest.mark.machines,
     pytest.mark.network,
     pytest.mark.skipif(not shutil.which("dpkg-deb"), reason="packages are unpacked with Debian's tools"),
 ]
