@@ -254,7 +254,8 @@ class Driver:
     `hand` is asked for by primitive kind; None: not served. `serves_every_kind` makes the hand of any
     kind that `hands` does not name: a list has to know what it lists. `write_seconds` is what one write
     may take where it moves data (0: the target's time-out). `traits` is what placement must know of a target
-    and what its settings alone tell: `rootless`, `volumes`.
+    and what its settings alone tell: `rootless`, `volumes`. `place` names the settings that say where its
+    things are: with other values of these it is another place, and what stood is not there.
     """
 
     name: str
@@ -266,6 +267,7 @@ class Driver:
     serves_every_kind: Callable[[str], Hand[Any]] | None = None
     write_seconds: float = 0.0
     traits: Callable[[Target], Mapping[str, Json]] = lambda _target: {}
+    place: tuple[str, ...] = ()
 
     def hand(self, primitive: str) -> Hand[Any] | None:
         """The hand for a primitive kind; None when this back-end does not serve it."""

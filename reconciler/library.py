@@ -20,10 +20,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Library:
-    """`services` by name and version, the newest first: a plain name means that one. `roles` by name."""
+    """`services` by name and version, the newest first: a plain name means that one. `roles` by name.
+
+    `broken` are the folders of services and roles that could not be read (`catalogue/web`, `roles/squid`).
+    """
 
     services: Mapping[str, Mapping[str, Service]] = NOTHING
     roles: Mapping[str, RoleFacts] = NOTHING
+    broken: frozenset[str] = frozenset()
     _made: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def once(self, name: str, make: Callable[[], T]) -> T:

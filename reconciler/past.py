@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from reconciler import registry
+from reconciler.errors import InvalidRepository
 from reconciler.line.reading import read, unmarkable
 from reconciler.line.sealing import sealed
 from reconciler.line.session import Request, Session, open_session
@@ -49,6 +50,9 @@ def _done(outcomes: tuple[Done, ...], ref: Ref | None) -> tuple[Done, ...]:
 def outputs(request: Request, ref: Ref) -> Mapping[str, Json]:
     """What one object gives its users now: reads the world."""
     session = open_session(request)
+    problem = session.valid.invalid.get(ref)
+    if problem is not None:
+        raise InvalidRepository("the object is not valid", (problem,), hint="what stands of it is left alone")
     wish = wish_of(session)
     declared = wish.declared.get(ref)
     if declared is None:

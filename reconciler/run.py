@@ -23,6 +23,7 @@ from reconciler.line.scene import View
 from reconciler.line.session import Request, Session, open_session, utc_now
 from reconciler.line.wish import Wish, wish_of
 from reconciler.model import BACKING_OFF, Change, Condition, Json, Outcome, Plan, Record, Ref, Result, Word
+from reconciler.pace import pause
 from reconciler.stages.conclude import Evidence, conclude, exit_code
 from reconciler.stages.execute import execute
 from reconciler.stages.load import without_collection
@@ -33,7 +34,6 @@ from reconciler.telling.announce import announce
 from reconciler.units import duration
 
 STOP = threading.Event()  # set by a signal: end cleanly, start nothing new
-POLL_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ def apply(request: Request) -> Applied:
         wish = wish_of(session)
         view = look(session, wish, Consent())
         check_asked(session, view)
-        _note(session, view.observation)
+        _note(session, view)
         said = _consent(session, view)
         first = look(session, wish, said, view.observation) if said.approved else view
         run = session.store.begin(session.revision, session.now)
@@ -115,10 +115,11 @@ def _converge(
     started = time.monotonic()
     outcomes: list[Outcome] = []
     tried: set[str] = set()
+    wrong: set[tuple[Ref, str]] = set()  # what only its author can mend
     stuck: set[str] = set()  # what waits, until something else goes through
-    polls = 0
+    news = started
     while not STOP.is_set():
-        changes, skipped = _startable(session, said, view, tried | stuck)
+        changes, skipped = _startable(session, said, view, tried | stuck, wrong)
         outcomes += skipped
         tried |= {outcome.change.digest for outcome in skipped}
         if changes:
@@ -128,12 +129,13 @@ def _converge(
             )
             outcomes += done
             tried |= {outcome.change.digest for outcome in done if outcome.result is not Result.WAITING}
+            wrong |= _wrong(done)
             moved = any(outcome.result is Result.APPLIED for outcome in done)
             stuck = set() if moved else stuck | {outcome.change.digest for outcome in done}
             view = look(session, wish, said, _again(session, wish, seen, _touched(done)))
+            news = time.monotonic()
         elif (building := summary.progressing(view)) and _left(session, started) > 0:
-            STOP.wait(min(POLL_SECONDS[min(polls, len(POLL_SECONDS) - 1)], _left(session, started)))
-            polls += 1
+            STOP.wait(min(pause(time.monotonic() - news), _left(session, started)))
             view = look(session, wish, said, _again(session, wish, view.observation, building))
         else:
             break
@@ -141,19 +143,29 @@ def _converge(
 
 
 def _startable(
-    session: Session, said: Consent, view: View, tried: set[str]
+    session: Session, said: Consent, view: View, tried: set[str], wrong: set[tuple[Ref, str]]
 ) -> tuple[list[Change], list[Outcome]]:
     """The changes to try now, and those that back off, as outcomes.
 
     What failed in the last run comes when all else is done: it never costs the others time.
     """
-    found = [change for change in view.plan.open if change.digest not in tried and said.allows(change)]
+    found = [
+        change
+        for change in view.plan.open
+        if change.digest not in tried and (change.ref, change.target) not in wrong and said.allows(change)
+    ]
     skipped = [change for change in found if not session.request.retry and _backs_off(session, change)]
     names = {change.digest for change in skipped}
     outcomes = [Outcome(change, Result.FAILED, BACKING_OFF) for change in skipped]
     wanted = [change for change in found if change.digest not in names]
     fresh = [change for change in wanted if not _failed_before(session, change)]
     return fresh or wanted, outcomes
+
+
+def _wrong(done: Iterable[Outcome]) -> set[tuple[Ref, str]]:
+    """Which failed so that trying again is of no use in this run, even if the plan now words it otherwise."""
+    failed = (outcome for outcome in done if outcome.result is Result.FAILED and outcome.who == "author")
+    return {(outcome.change.ref, outcome.change.target) for outcome in failed}
 
 
 def _failed_before(session: Session, change: Change) -> bool:
@@ -251,10 +263,10 @@ def _exit_code(session: Session, last: View, conditions: Mapping[Ref, Condition]
     return exit_code(own, blind, slow, invalid=bool(session.valid.problems))
 
 
-def _note(session: Session, seen: Observation) -> None:
+def _note(session: Session, view: View) -> None:
     """Leave the statistics of reading: how long, what was listed, what was proved."""
-    session.store.note_readings(summary.readings(seen), session.history)
-    session.store.note_verified(seen.verified)
+    session.store.note_readings(summary.readings(view.observation, view.wish), session.history)
+    session.store.note_verified(view.observation.verified)
 
 
 def _evidence(session: Session, view: View, outcomes: Iterable[Outcome], *, ready: bool) -> Evidence:

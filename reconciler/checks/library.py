@@ -39,8 +39,9 @@ def library_of(
     own, problems = _roles(_files(trusted, "roles/"))
     if trusted is not snapshot:
         problems += _roles(_files(snapshot, "roles/"))[1]
-    library = Library(catalogue.services, {**builtin_roles(), **own})
-    return library, [*catalogue.problems, *problems]
+    problems = [*catalogue.problems, *problems]
+    broken = frozenset("/".join(problem.path.split("/")[:2]) for problem in problems)
+    return Library(catalogue.services, {**builtin_roles(), **own}, broken), problems
 
 
 def _roles(files: Mapping[str, bytes]) -> tuple[dict[str, RoleFacts], list[Problem]]:
@@ -114,4 +115,5 @@ def _digest(library: Library) -> str:
         name: {v: entry.digest for v, entry in versions.items()}
         for name, versions in library.services.items()
     }
-    return digest_of([services, {name: role.content for name, role in library.roles.items()}])
+    roles = {name: role.content for name, role in library.roles.items()}
+    return digest_of([services, roles, sorted(library.broken)])

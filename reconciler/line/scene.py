@@ -228,6 +228,7 @@ def _case(
         rewound=session.rewound,
         reowned="" if scene.seen or not changes else session.reowned,
         clock=session.clock,
+        moved=lambda change: _moved(session, wanted, change),
         leaving=wanted.leaving,
         removals=[
             (entry.kind, entry.group, entry.site) for entry in removed if (entry.ref, entry.site) not in again
@@ -238,6 +239,14 @@ def _case(
         users=users,
         planned=planned,
     )
+
+
+def _moved(session: Session, wanted: Wish, change: Change) -> str:
+    """How the place of the change's target differs from before, if the thing may stand where it was."""
+    where = wanted.moved.get(change.target, "")
+    if not where or session.history.proves_absent([mark_id(change.ref.object)], change.target):
+        return ""
+    return where
 
 
 def _of_providers(wanted: Wish, observation: Observation) -> Iterator[Condition]:

@@ -48,9 +48,14 @@ def slow(found: View) -> frozenset[Ref]:
     return frozenset(ref for ref in (*found.wish.declared, *found.world.seen) if ref.kind in names)
 
 
-def readings(seen: Observation) -> Iterator[StoredReading]:
-    """How each target was read, for the statistics: the objects that it listed."""
+def readings(seen: Observation, wanted: Wish) -> Iterator[StoredReading]:
+    """How each target was read, for the statistics: the objects that it listed.
+
+    Of one that moved, what it listed where it was before still counts.
+    """
     for name, things in sorted(seen.things.items()):
+        if name in wanted.moved:
+            continue
         listed = frozenset(mark_id(thing.ref.object) for thing in things)
         yield StoredReading(name, seen.seconds.get(name, 0.0), listed)
     yield from _blind_readings(seen)
@@ -91,10 +96,11 @@ def present(found: View) -> dict[tuple[str, str], Spec]:
 
 
 def followed(session: Session, found: View) -> str:
-    """The commit that the next run must follow: an older one while this one's going back is held, or
-    while a target that it has no more still holds things of ours.
+    """The commit that the next run must follow: an older one while this one's going back or the move of a
+    target is held, or while a target that it has no more still holds things of ours.
     """
-    held = any(change.hold and change.hold.reason == "NotFastForward" for change in found.plan.changes)
+    reasons = ("NotFastForward", "TargetMoved")
+    held = any(change.hold and change.hold.reason in reasons for change in found.plan.changes)
     return session.before if held or _occupied(found) else session.revision
 
 

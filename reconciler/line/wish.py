@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
+from reconciler import registry
 from reconciler.clock import is_over
 from reconciler.line.session import Session
 from reconciler.model import (
     Condition,
     Declared,
+    Json,
     Ref,
     Suspension,
     Target,
@@ -37,6 +39,7 @@ class Wish:
     leaving: frozenset[str]
     renamed: Mapping[Ref, Ref]
     still: Mapping[str, str]  # targets that are not written to now, and why
+    moved: Mapping[str, str]  # targets whose settings name another place than before, and which
     resting: Mapping[str, Condition]
 
 
@@ -68,9 +71,29 @@ def wish_of(session: Session) -> Wish:
             for ref, entry in valid.declared.items()
             if entry.metadata.formerly is not None
         },
+        moved=dict(_moved(former, valid.targets)),
         still={target.name: target.suspended for target in targets.values() if target.suspended},
         resting=_resting(session, suspended),
     )
+
+
+def _moved(former: Mapping[str, Target], targets: Mapping[str, Target]) -> Iterator[tuple[str, str]]:
+    """The targets that are somewhere else than before: by their type, or by a setting that says where."""
+    for name in sorted(former.keys() & targets.keys()):
+        before, now = _place(former[name]), _place(targets[name])
+        changed = [key for key in sorted(before.keys() | now.keys()) if before.get(key) != now.get(key)]
+        if changed:
+            yield name, ", ".join(f"`{key}` was {_said(before, key)} and is {_said(now, key)}" for key in changed)
+
+
+def _place(target: Target) -> Mapping[str, Json]:
+    names = registry.driver(target.driver).place
+    settings = {name: target.settings[name] for name in names if name in target.settings}
+    return {"type": target.driver, **settings}
+
+
+def _said(place: Mapping[str, Json], key: str) -> str:
+    return str(place.get(key, "not given"))
 
 
 def _resting(session: Session, suspended: Mapping[Ref, Condition]) -> dict[str, Condition]:

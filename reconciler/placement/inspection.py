@@ -57,6 +57,9 @@ def _of_roles(topology: Topology, library: Library) -> Iterator[Found]:
     """Is every role there, and are its variables what it takes?"""
     for name, software in topology.software.items():
         role = library.roles.get(software.role)
+        if role is None and f"roles/{software.role}" in library.broken:
+            yield "spec.service", f"node {name}: there are problems in roles/{software.role}/", ""
+            continue
         if role is None:
             message = f"node {name} is configured by the role '{software.role}', which there is not"
             yield "spec.service", message, did_you_mean(software.role, library.roles)

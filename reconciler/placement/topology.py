@@ -46,6 +46,8 @@ def service_of(declared: Declared, library: Library) -> Service | str:
     """The service that a deployment names; a message where there is none."""
     name, _, version = declared.spec["service"].partition("@")
     versions = library.services.get(name)
+    if versions is None and f"catalogue/{name}" in library.broken:
+        return f"service '{name}' can't be read: there are problems in catalogue/{name}/"
     if versions is None:
         there = ", ".join(sorted(library.services)) or "no service at all"
         return f"there is no service '{name}' in the catalogue; there are: {there}"

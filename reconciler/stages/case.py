@@ -40,6 +40,7 @@ class Case:
     rewound: str = ""
     reowned: str = ""
     clock: str = ""
+    moved: Callable[[Change], str] = lambda _change: ""  # where its target was, if the thing can be there
     leaving: frozenset[str] = frozenset()  # providers that went from git without a drain
     timed: frozenset[Ref] = frozenset()  # objects that only the time has taken out
     removals: Sequence[tuple[str, str, str]] = ()

@@ -19,13 +19,12 @@ from typing import Any
 from reconciler.errors import BackendError, Transient
 from reconciler.lanes import Answer, Lane, next_answer
 from reconciler.model import Action, Change, Outcome, Ref, Result, mark_for
+from reconciler.pace import pause
 from reconciler.stages.jobs import Job, jobs_for, merged
 from reconciler.stages.observe import Observation
 from reconciler.stages.orders import Orders
 from reconciler.stages.place import Place, again, errors_of, told_by
 from reconciler.stages.standing import Standing
-
-POLLS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 
 
 class Execution:
@@ -48,18 +47,19 @@ class Execution:
 
     def run(self, deadline: float) -> None:
         """Work until nothing moves, or until the deadline (monotonic seconds)."""
-        polls = 0
+        news = time.monotonic()
         while not self.orders.stop.is_set():
             moved = self._ready_up() + self._send()
             if self._under_way() or self._later():
                 moved += self._take(self._next_event() - time.monotonic())
             if self._can_look():
                 moved += self._look()
-            elif not moved and not self._under_way() and not self._later():
+            if moved:
+                news = time.monotonic()
+            elif not self._under_way() and not self._later():
                 if not self._building() or time.monotonic() >= deadline:
                     break
-                self._pause(POLLS[min(polls, len(POLLS) - 1)], deadline)
-                polls += 1
+                self._pause(pause(time.monotonic() - news), deadline)
                 self._look()
         self._end()
 

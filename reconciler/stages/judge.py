@@ -88,6 +88,15 @@ def _leaving(change: Change, case: Case) -> Hold | None:
     return None
 
 
+def _moved(change: Change, case: Case) -> Hold | None:
+    """What stands where a target was before is not made anew where it is now, unless somebody wants that."""
+    where = case.moved(change) if change.action is Action.CREATE else ""
+    if not where:
+        return None
+    message = f"target {change.target} is another place now ({where}), and what stood is not there"
+    return Hold("TargetMoved", message, f"TargetMoved {change.target}")
+
+
 def _locked(change: Change, case: Case) -> Hold | None:
     if change.reason in FREE or is_partial(change):
         return None
@@ -170,6 +179,7 @@ GATES: tuple[Gate, ...] = (
     _reowned,
     _clock,
     _leaving,
+    _moved,
     _locked,
     _duplicate,
     _in_use,

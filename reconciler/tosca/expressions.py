@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from reconciler.guess import did_you_mean
 from reconciler.model import Json
 from reconciler.printable import shown
 from reconciler.tosca.flaw import FlawError, Path
@@ -64,6 +65,8 @@ def _mapping(value: dict[str, Json], path: Path) -> Expression:
             return Call(name, entries, where)
         if name in _UNSUPPORTED:
             raise FlawError((*path, name), f"the function `{name}` is not supported")
+        if name.startswith("get_"):
+            raise FlawError((*path, name), f"there is no function `{shown(name)}`", did_you_mean(name, KNOWN))
     if marker := next((key for key in value if key.startswith("$")), ""):
         raise FlawError(
             (*path, marker), f"the key `{shown(marker)}`: keys that begin with $ are not for templates"

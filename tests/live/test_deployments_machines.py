@@ -138,6 +138,8 @@ def test_a_role_that_fails_on_one_of_five_machines(five: Cloud) -> None:
     record = five.apply(expect=ExitCode.FAILED)
     failed = {ref: result for ref, result in results(record).items() if result != "Applied"}
     assert failed == {f"{FIVE}/trial.2.configuration": "Failed"}
+    tried = [one["ref"] for one in record["outcomes"]]
+    assert tried.count(f"{FIVE}/trial.2.configuration") == 1  # only its author can mend it
     found = condition(record, FIVE)
     assert (found["status"], found["reason"]) == ("Failed", "RoleFailed")
     assert "task Refuse: this one is spoilt" in found["message"]

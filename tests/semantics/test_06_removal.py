@@ -10,7 +10,7 @@ import pytest
 from reconciler import offline
 from reconciler.drivers.simulated.client import Writer
 from reconciler.errors import ExitCode
-from tests.laws.lab import Lab, base, rule
+from tests.laws.lab import Files, Lab, base, rule
 from tests.semantics.hands import (
     changes,
     condition,
@@ -247,3 +247,36 @@ def test_two_failing_parts_of_one_object_both_back_off() -> None:
         tried = lab.writes()
         assert patient(lab).exit_code is ExitCode.FAILED
         assert lab.writes() == tried
+
+
+def elsewhere(lab: Lab) -> Files:
+    """The provider alba, with another world."""
+    path = "providers/alba.yaml"
+    return {path: lab.files[path].replace("timeout: 2s", "timeout: 2s, world: other.sqlite")}
+
+
+def test_what_stood_at_a_target_that_moved_is_not_made_anew() -> None:
+    with Lab(uploads("u", "v")) as lab:
+        lab.apply()
+        lab.commit({**elsewhere(lab), **uploads("w")})
+        for _ in range(2):  # it is no less true the second time
+            applied = lab.apply()
+            assert set(holds(applied).values()) == {"TargetMoved"}
+            assert {name.rpartition("/")[2] for name in holds(applied)} == {"u", "v", "alba-disk"}
+            assert word(applied, "SoftwareUpload/a/w") == ("Ready", "Converged")
+        message = condition(applied, "SoftwareUpload/a/u").message
+        assert "`world` was not given and is other.sqlite" in message
+        bucket = applied.left.buckets()["TargetMoved alba"]
+        assert lab.apply(approve=(bucket,)).exit_code is ExitCode.CONVERGED
+        quiet(lab)
+
+
+def test_what_was_moved_by_hand_is_found() -> None:
+    with Lab(uploads("u", "v")) as lab:
+        lab.apply()
+        lab.commit(elsewhere(lab))
+        (lab.data / "alba.world.sqlite").rename(lab.data / "other.sqlite")
+        applied = lab.apply()
+        assert applied.exit_code is ExitCode.CONVERGED
+        assert not applied.record.outcomes
+        quiet(lab)

@@ -171,6 +171,41 @@ def test_what_git_has_no_more_can_be_named_again_and_again(cloud: GitRepository,
         assert said(capsys, *only)[0] in (ExitCode.CONVERGED, ExitCode.HELD)
 
 
+def test_outputs_of_an_object_with_a_bad_file(cloud: GitRepository, capsys: Out) -> None:
+    edit(cloud, UPLOAD, "spec:", "specs:")
+    code, text = said(capsys, "outputs", "SoftwareUpload/demo/hello")
+    assert code == ExitCode.INVALID
+    assert f"{UPLOAD}:4:1: the field `spec` is missing" in text
+
+
+@pytest.mark.parametrize("file", ["catalogue/web/template.yaml", "roles/web/tasks/main.yml"])
+def test_a_service_that_can_not_be_read_is_not_called_missing(
+    file: str, cloud: GitRepository, capsys: Out
+) -> None:
+    """The one who wrote the deployment learns that the mistake is elsewhere."""
+    deployment = "kind: Deployment\nmetadata: {name: d, group: demo}\nspec: {service: web}\n"
+    template = (
+        "tosca_definitions_version: tosca_simple_yaml_1_0\nimports: [reconciler_types]\n"
+        "metadata: {template_version: 1.0.0}\ntopology_template:\n  node_templates:\n"
+        "    m: {type: tosca.nodes.indigo.Compute}\n"
+        "    s: {type: tosca.nodes.reconciler.Role, properties: {role: web}, requirements: [{host: m}]}\n"
+    )
+    files = {
+        "catalogue/web/template.yaml": template,
+        "roles/web/tasks/main.yml": "[]\n",
+        "roles/web/meta/argument_specs.yml": "{}\n",
+        "deployments/demo/d.yaml": f"apiVersion: reconciler/v1\n{deployment}",
+    }
+    bad = "x: [\n" if file.startswith("catalogue") else ""
+    files["roles/web/meta/argument_specs.yml"] = "x: [\n" if file.startswith("roles") else "{}\n"
+    cloud.commit({**files, file: files[file] + bad})
+    code, text = said(capsys, "validate")
+    assert code == ExitCode.INVALID
+    assert f"there are problems in {file.rpartition('/')[0].removesuffix('/tasks')}/" in text
+    assert "there is no service" not in text
+    assert "which there is not" not in text
+
+
 @pytest.mark.parametrize("command", ["validate", "plan", "apply"])
 def test_a_folder_that_is_not_there(command: str, capsys: Out) -> None:
     code, text = said(capsys, command, "/nonexistent")

@@ -403,6 +403,7 @@ def test_values_that_are_not_given_are_left_out_of_variables() -> None:
         ("{get_input: nam}", "there is no input `nam`"),
         ("{get_property: [machin, x]}", "there is no node `machin`"),
         ("{get_attribute: [SELF, x]}", "`SELF` means nothing outside of a node"),
+        ("{get_imput: name}", "there is no function `get_imput`"),
         ("{get_artifact: [machine, x]}", "the function `get_artifact` is not supported"),
         ("{$secret: env:HOME}", "keys that begin with $ are not for templates"),
     ],

@@ -26,4 +26,5 @@ DRIVER = Driver(
     facts=facts,
     write_seconds=3600.0,  # a role that installs things, on all its machines, after waiting for another one
     traits=traits,
+    place=("machines", "path"),
 )

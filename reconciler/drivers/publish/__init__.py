@@ -75,4 +75,5 @@ DRIVER: Final = Driver(
     hands={KIND: SoftwareUploadHand()},
     facts=free_space,
     write_seconds=3600.0,  # a large upload is unpacked in one write
+    place=("path",),
 )

@@ -20,4 +20,5 @@ DRIVER = Driver(
     hands={},
     facts=facts,
     serves_every_kind=GenericHand,
+    place=("world",),
 )

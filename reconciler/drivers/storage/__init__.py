@@ -47,4 +47,5 @@ DRIVER = Driver(
     hands={ELEMENT: ElementHand(), REPLICA: ReplicaHand()},
     facts=facts,
     write_seconds=6 * 3600.0,  # a large data set is one write; it goes on where it was if the run ends
+    place=("path",),
 )
