@@ -114,7 +114,7 @@ def by_hand(machines: Machines, text: str) -> Sample:
         root.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         folder = Path(name)
-        write_inputs(_work(machines, roots, text), name)
+        write_inputs((_work(machines, roots, text),), name)
         command = [*ANSIBLE, "-i", INVENTORY, PLAYBOOK]
         sample = run_program(command, folder, environment(name), expect=DONE, limit=LIMIT)
     if {(root / "etc/one").read_text() for root in roots} != {text}:

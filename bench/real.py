@@ -149,7 +149,7 @@ def _play(cloud: Any, there: _There, keys: Mapping[str, str], addresses: Mapping
 
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         nodes = sorted(there.records)
-        write_inputs(_work(cloud, there, keys, addresses), name)
+        write_inputs((_work(cloud, there, keys, addresses),), name)
         (Path(name) / PLAYBOOK).write_text(json.dumps(list(_plays(there, nodes))))
         command = [*ANSIBLE, "-i", INVENTORY, PLAYBOOK]
         run_program(command, Path(name), environment(name), expect=DONE, limit=LIMIT)

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -208,8 +209,9 @@ def world() -> dict[str, tuple[int, int]]:
     return {str(path): (path.stat().st_size, path.stat().st_mtime_ns) for path in sorted(files)}
 
 
+@cache
 def url(deployment: str) -> str:
-    """Where a deployment is, as it says."""
+    """Where a deployment is, as it says. It stays there, so it is asked once."""
     words = [program(), "outputs", deployment, "--quiet", "--format", "json"]
     done = subprocess.run(words, cwd=REPOSITORY, env=environment(), check=True, stdout=subprocess.PIPE)
     return str(json.loads(done.stdout)["url"])

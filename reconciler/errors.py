@@ -150,6 +150,13 @@ class NotOurs(Rejected):
     hint = "choose another name, or take it over with `metadata.adopt: true`"
 
 
+class Untried(BackendError):
+    """Nobody must act: what it comes after in the same call did not end well, so nothing was begun."""
+
+    reason = "Untried"
+    who = "time"
+
+
 class DidNotConverge(BackendError):
     """The author of the hand must act: applied, looked again, still differs."""
 

@@ -219,10 +219,17 @@ class Hand(Protocol[ClientT]):
 class BatchHand(Protocol[ClientT]):
     """A hand that can make many things in one go, and is much faster so."""
 
+    def batch(self, change: Change) -> str:
+        """Changes with the same answer begin one call. What needs nothing but these comes along."""
+        ...
+
     def apply_together(
         self, client: ClientT, changes: Sequence[tuple[Change, Mark]]
     ) -> Sequence[BackendError | None]:
-        """What `apply` does, for several: what became of each, in the same order; None: it went well."""
+        """What `apply` does, for several: what became of each, in the same order; None: it went well.
+
+        A change whose needs are in the same call comes after them; it is Untried where one of them failed.
+        """
         ...
 
 

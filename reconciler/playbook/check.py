@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 from collections import Counter
+from collections.abc import Sequence
 
 from reconciler.errors import BackendError, Rejected
 from reconciler.playbook.work import Assignment, Work
@@ -17,14 +18,20 @@ _RESERVED = ("ansible_", "reconciler_")
 _ENTRIES = ("main", "remove")
 
 
-def check_work(work: Work) -> None:
+def check_works(works: Sequence[Work]) -> None:
     """Raises Rejected for what the author wrote, BackendError for what this machine lacks."""
+    for work in works:
+        _check(work)
+    roles = Counter((work.role, name) for work in works for name in _names(work))
+    twice = [(role, name) for (role, name), count in roles.items() if count > 1]
+    if twice:
+        raise BackendError(f"role {twice[0][0]} is in one run twice for machine {shown(twice[0][1])}")
+
+
+def _check(work: Work) -> None:
     _check_role(work)
     for assignment in work.assignments:
         _check_variables(assignment)
-    twice = [name for name, count in Counter(_names(work)).items() if count > 1]
-    if twice:
-        raise BackendError(f"machine {shown(twice[0])} is in one run twice")
     if _over_ssh(work) and shutil.which("ssh") is None:
         raise BackendError("no program ssh on PATH", hint="install the OpenSSH client")
     if _over_ssh(work) and not work.identity.strip():

@@ -1,4 +1,4 @@
-"""What Ansible reads in a run: one play, one inventory, its settings, the key and the known hosts.
+"""What Ansible reads in a run: a play a work, one inventory, its settings, the key and the known hosts.
 
 Machines are called m0, m1, … in these files, so that no name of an author can be a pattern, a path or an
 option. The settings are those of ansible-core 2.19, the options of ssh those of ssh_config(5).
@@ -10,7 +10,7 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -29,24 +29,34 @@ _CONNECT_SECONDS = 15
 _KEEP_SECONDS = 60  # how long a shared connection waits for the next task; it is ended with the run
 
 
-def names(work: Work) -> Mapping[str, Assignment]:
+def names(works: Sequence[Work]) -> Mapping[str, str]:
     """What each machine is called in the files of the run."""
-    return {f"m{index}": assignment for index, assignment in enumerate(work.assignments)}
+    told = (assignment.machine.name for work in works for assignment in work.assignments)
+    return {name: f"m{index}" for index, name in enumerate(dict.fromkeys(told))}
 
 
-def write_inputs(work: Work, folder: str) -> None:
+def write_inputs(works: Sequence[Work], folder: str) -> None:
     """Write all that the run needs into its folder, readable for us only."""
-    machines = names(work)
+    called = names(works)
+    machines = _machines(works, called)
     os.mkdir(os.path.join(folder, _SOCKETS), 0o700)
-    for index, roles in enumerate(work.roles):
+    for index, roles in enumerate(works[0].roles):
         os.symlink(os.path.abspath(roles), os.path.join(folder, f"roles{index}"))
-    _write(folder, _SETTINGS, _settings(work, folder))
-    _write(folder, PLAYBOOK, json.dumps(_playbook(work)))
-    _write(
-        folder, INVENTORY, json.dumps({name: _variables(name, machines[name], folder) for name in machines})
-    )
+    inventory = {name: _inventory(name, told, folder) for name, told in machines.items()}
+    _write(folder, _SETTINGS, _settings(works[0].roles, len(machines), folder))
+    _write(folder, PLAYBOOK, json.dumps([_play(number, works, called) for number in range(len(works))]))
+    _write(folder, INVENTORY, json.dumps(inventory))
     _write(folder, _KNOWN_HOSTS, "".join(_known_hosts(machines)))
-    _write(folder, _IDENTITY, work.identity.strip() + "\n")
+    _write(folder, _IDENTITY, works[0].identity.strip() + "\n")
+
+
+def _machines(works: Sequence[Work], called: Mapping[str, str]) -> Mapping[str, Sequence[Assignment]]:
+    """All that is to be done on each machine, by what it is called here."""
+    found: dict[str, list[Assignment]] = {name: [] for name in called.values()}
+    for work in works:
+        for assignment in work.assignments:
+            found[called[assignment.machine.name]].append(assignment)
+    return found
 
 
 # How this machine reaches others; of use to roles that install something on it.
@@ -68,19 +78,47 @@ def environment(folder: str) -> Mapping[str, str]:
     }
 
 
-def _playbook(work: Work) -> list[dict[str, Json]]:
+def _play(number: int, works: Sequence[Work], called: Mapping[str, str]) -> dict[str, Json]:
+    """The name of a play is its number. A machine that failed in one is in no later one: so does Ansible."""
+    work = works[number]
     role = {"name": work.role, "tasks_from": work.entry}
-    tasks = [{"name": work.role, "import_role": role}]
-    return [
-        {"name": work.role, "hosts": "all", "gather_facts": False, "any_errors_fatal": False, "tasks": tasks}
-    ]
+    tasks = [*_gates(work, called), {"name": work.role, "import_role": role}, _note_end(number)]
+    hosts = [called[assignment.machine.name] for assignment in work.assignments]
+    return {
+        "name": str(number),
+        "hosts": hosts,
+        "gather_facts": False,
+        "any_errors_fatal": False,
+        "tasks": tasks,
+    }
 
 
-def _variables(name: str, assignment: Assignment, folder: str) -> dict[str, Json]:
+def _gates(work: Work, called: Mapping[str, str]) -> Iterator[dict[str, Json]]:
+    """Whoever comes after something that did not end well has nothing to do in this play."""
+    waiting: dict[tuple[int, str], list[str]] = {}
+    for assignment in work.assignments:
+        for needed in sorted(assignment.after):
+            waiting.setdefault(needed, []).append(called[assignment.machine.name])
+    for (number, name), hosts in waiting.items():
+        missing = f"hostvars['{called[name]}']['{ended(number)}'] is not defined"
+        yield {"name": "Gate", "meta": "end_host", "when": [f"inventory_hostname in {hosts}", missing]}
+
+
+def ended(number: int) -> str:
+    """The fact that a machine gets at the end of a play."""
+    return f"reconciler_ended_{number}"
+
+
+def _note_end(number: int) -> dict[str, Json]:
+    return {"name": "The end", "set_fact": {ended(number): True}}
+
+
+def _inventory(name: str, told: Sequence[Assignment], folder: str) -> dict[str, Json]:
     """Later ones win: no variable of an author says how to connect."""
-    machine = assignment.machine
-    ours = {"ansible_python_interpreter": _python()} if is_local(assignment) else _ssh(name, folder)
-    return {**assignment.variables, **machine.facts, **ours, **machine.connection, **_fixed(assignment, ours)}
+    variables = {key: value for assignment in told for key, value in assignment.variables.items()}
+    machine = told[0].machine
+    ours = {"ansible_python_interpreter": _python()} if is_local(told[0]) else _ssh(name, folder)
+    return {**variables, **machine.facts, **ours, **machine.connection, **_fixed(told[0], ours)}
 
 
 def _fixed(assignment: Assignment, ours: Mapping[str, Json]) -> Mapping[str, Json]:
@@ -116,9 +154,9 @@ def _ssh_arguments(name: str, folder: str) -> list[str]:
     return ["-F", os.devnull, *(part for key, text in options.items() for part in ("-o", f"{key}={text}"))]
 
 
-def _known_hosts(machines: Mapping[str, Assignment]) -> Iterator[str]:
-    for name, assignment in machines.items():
-        for key in assignment.machine.host_key.splitlines():
+def _known_hosts(machines: Mapping[str, Sequence[Assignment]]) -> Iterator[str]:
+    for name, told in machines.items():
+        for key in told[0].machine.host_key.splitlines():
             yield f"{name} {key.strip()}\n" if key.strip() else ""
 
 
@@ -127,12 +165,12 @@ def _python() -> str:
     return str(getattr(sys, "_base_executable", sys.executable))
 
 
-def _settings(work: Work, folder: str) -> str:
-    roles = ":".join(os.path.join(folder, f"roles{index}") for index in range(len(work.roles)))
+def _settings(folders: Sequence[str], machines: int, folder: str) -> str:
+    roles = ":".join(os.path.join(folder, f"roles{index}") for index in range(len(folders)))
     return f"""[defaults]
 roles_path = {roles}
 inventory_plugins = {Path(__file__).parent / "plugins"}
-forks = {min(_MOST_AT_ONCE, len(work.assignments))}
+forks = {min(_MOST_AT_ONCE, machines)}
 local_tmp = {os.path.join(folder, "tmp")}
 timeout = {_CONNECT_SECONDS}
 gathering = explicit

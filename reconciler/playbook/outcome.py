@@ -1,17 +1,19 @@
-"""From the events of a run to one result per machine.
+"""From the events of a run to one result per work and machine.
 
 The events are those of ansible-runner 2.4 (`event`, `event_data.host`, `.task`, `.res`; the last one,
-`playbook_on_stats`, counts per host). What Ansible counts decides: a task that failed may have been rescued.
+`playbook_on_stats`, counts per host). A role ended well where our last task of the play was reached; where a
+role ends a machine's play itself, what Ansible counts decides: a task that failed may have been rescued.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from reconciler.model import Json
+from reconciler.playbook.inputs import ended
 from reconciler.playbook.work import Assignment, HostResult, Work
 from reconciler.printable import shown
 
@@ -38,6 +40,7 @@ class _Seen:
     failed: str = ""
     message: str = ""
     unreachable: bool = False
+    ended: bool = False
     outputs: Mapping[str, Json] = field(default_factory=dict)
     changed: list[str] = field(default_factory=list)
 
@@ -45,12 +48,12 @@ class _Seen:
 class Tally:
     """Adds up the events of one run. `began` says whether Ansible came as far as the machines."""
 
-    def __init__(self, work: Work, machines: Mapping[str, Assignment]) -> None:
+    def __init__(self, works: Sequence[Work], called: Mapping[str, str]) -> None:
         self.began = False
-        self._work = work
-        self._machines = machines
-        self._hidden = _hidden(machines.values())
-        self._seen: dict[str, _Seen] = defaultdict(_Seen)
+        self._works = works
+        self._called = called
+        self._hidden = _hidden(assignment for work in works for assignment in work.assignments)
+        self._seen: dict[tuple[int, str], _Seen] = defaultdict(_Seen)
         self._counts: Mapping[str, Mapping[str, int]] | None = None
 
     def note(self, event: Mapping[str, Any]) -> None:
@@ -60,23 +63,25 @@ class Tally:
         if name == "playbook_on_stats":
             self._counts = data
             self.began = True
-        elif data.get("host") in self._machines and name in _NOTES:
+        elif data.get("host") in self._called.values() and name in _NOTES:
             self.began = True
-            seen = self._seen[data["host"]]
+            seen = self._seen[int(data.get("play", 0)), data["host"]]
             seen.task = str(data.get("task") or "")
             _NOTES[name](seen, data)
 
-    def results(self, *, late: bool) -> Mapping[str, HostResult]:
-        """The result of every machine, also of those that the run did not come to."""
-        return {
-            assignment.machine.name: self._result(name, late=late)
-            for name, assignment in self._machines.items()
-        }
+    def results(self, *, late: bool) -> Sequence[Mapping[str, HostResult]]:
+        """For each work the result of every machine, also of those that the run did not come to."""
+        return [
+            {name: self._result(number, name, late=late) for name in _names(work)}
+            for number, work in enumerate(self._works)
+        ]
 
-    def _result(self, name: str, *, late: bool) -> HostResult:
-        seen = self._seen[name]
-        ok = self._counts is not None and not self._count("failures", name) and not self._count("dark", name)
-        task, message = ("", "") if ok else self._failure(seen, late=late)
+    def _result(self, number: int, name: str, *, late: bool) -> HostResult:
+        called = self._called[name]
+        tried = number == 0 or (number, called) in self._seen
+        seen = self._seen.get((number, called), _Seen())
+        ok = seen.ended or (tried and self._went_well(called))
+        task, message = ("", "") if ok else self._failure(self._works[number], seen, late=late)
         differences = dict.fromkeys(seen.changed)
         return HostResult(
             ok=ok,
@@ -86,15 +91,20 @@ class Tally:
             message=_text(message, self._hidden, _LONGEST),
             outputs=seen.outputs if ok else {},
             differences=tuple(_text(name, self._hidden, _LONGEST_NAME) for name in differences),
+            tried=tried,
         )
 
-    def _failure(self, seen: _Seen, *, late: bool) -> tuple[str, str]:
+    def _went_well(self, called: str) -> bool:
+        counted = self._counts is not None
+        return counted and not self._count("failures", called) and not self._count("dark", called)
+
+    def _failure(self, work: Work, seen: _Seen, *, late: bool) -> tuple[str, str]:
         """The task that failed and why."""
         if seen.message:
             return seen.failed, seen.message
         if late:
-            return seen.task, f"TimedOut: role {self._work.role} was ended after {self._work.timeout:g} s"
-        return seen.task, f"Ansible ended before role {self._work.role} was done"
+            return seen.task, f"TimedOut: role {work.role} was ended after {work.timeout:g} s"
+        return seen.task, f"Ansible ended before role {work.role} was done"
 
     def _count(self, what: str, name: str) -> int:
         counts = (self._counts or {}).get(what) or {}
@@ -109,7 +119,9 @@ def _note_ok(seen: _Seen, data: Mapping[str, Any]) -> None:
     result = _mapping(data.get("res"))
     if result.get("changed") is True:
         seen.changed.append(seen.task)
-    outputs = _mapping(result.get("ansible_facts")).get(_OUTPUTS)
+    facts = _mapping(result.get("ansible_facts"))
+    seen.ended = seen.ended or ended(int(data.get("play", 0))) in facts
+    outputs = facts.get(_OUTPUTS)
     if isinstance(outputs, Mapping):
         seen.outputs = outputs
 
@@ -169,6 +181,10 @@ def _hidden(assignments: Iterable[Assignment]) -> tuple[str, ...]:
     lines = {line.strip() for secret in secrets for line in secret.splitlines() if len(line) >= _SECRET_LINE}
     whole = {secret.strip() for secret in secrets}
     return tuple(sorted((secrets | whole | lines) - {""}, key=lambda secret: (-len(secret), secret)))
+
+
+def _names(work: Work) -> list[str]:
+    return [assignment.machine.name for assignment in work.assignments]
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

@@ -9,12 +9,12 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import Any, BinaryIO
 
 from reconciler.errors import BackendError
-from reconciler.playbook.check import check_work
+from reconciler.playbook.check import check_works
 from reconciler.playbook.folder import run_folder
 from reconciler.playbook.inputs import INVENTORY, PLAYBOOK, environment, names, write_inputs
 from reconciler.playbook.outcome import Tally
@@ -42,25 +42,35 @@ def run(work: Work) -> Mapping[str, HostResult]:
     What fails on one machine is in its result. Raises BackendError when nothing could be run at all,
     Rejected when the work can't be meant.
     """
-    if not work.assignments:
-        return {}
-    check_work(work)
+    return run_all((work,))[0] if work.assignments else {}
+
+
+def run_all(works: Sequence[Work]) -> Sequence[Mapping[str, HostResult]]:
+    """The same for several roles, one after the other in one process of Ansible; the results of each.
+
+    A machine where one fails is in no later one. `roles`, `identity` and `check` are those of the first; no
+    role is on one machine twice.
+    """
+    check_works(works)
     with run_folder() as folder:
-        write_inputs(work, folder)
-        tally = Tally(work, names(work))
-        late = _run(work, folder, tally.note)
+        write_inputs(works, folder)
+        tally = Tally(works, names(works))
+        late = _run(works, folder, tally.note)
         if not late and not tally.began:
-            raise BackendError(f"Ansible could not run role {work.role}: {_last_words(folder)}")
+            raise BackendError(f"Ansible could not run role {works[0].role}: {_last_words(folder)}")
         return tally.results(late=late)
 
 
-def _run(work: Work, folder: str, note: Callable[[Mapping[str, Any]], None]) -> bool:
+def _run(works: Sequence[Work], folder: str, note: Callable[[Mapping[str, Any]], None]) -> bool:
     """Run the process until it ends. True: the time was over and it was killed."""
     runner = _part("ansible_runner.runner")
     done, late = threading.Event(), threading.Event()
-    watch = threading.Thread(target=_watch, args=(folder, work.timeout, done, late), daemon=True)
+    seconds = sum(work.timeout for work in works)
+    watch = threading.Thread(target=_watch, args=(folder, seconds, done, late), daemon=True)
     with open(os.devnull, "rb") as nothing:
-        process = runner.Runner(config=_config(work, folder, nothing), event_handler=_forgetting(note))
+        process = runner.Runner(
+            config=_config(folder, nothing, check=works[0].check), event_handler=_forgetting(note)
+        )
         watch.start()
         try:
             process.run()
@@ -90,7 +100,7 @@ def _forgetting(note: Callable[[Mapping[str, Any]], None]) -> Callable[[Mapping[
     return noted
 
 
-def _config(work: Work, folder: str, nothing: BinaryIO) -> Any:
+def _config(folder: str, nothing: BinaryIO, *, check: bool) -> Any:
     """The process for ansible-runner: this Python, nothing on its standard input, only our environment."""
     ours = environment(folder)
     config = _part("ansible_runner.config.command").CommandConfig(
@@ -102,14 +112,14 @@ def _config(work: Work, folder: str, nothing: BinaryIO) -> Any:
         runner_mode="subprocess",
         envvars=dict(ours),
     )
-    config.prepare_run_command(sys.executable, cmdline_args=_arguments(work, folder))
+    config.prepare_run_command(sys.executable, cmdline_args=_arguments(folder, check=check))
     config.env = {name: text for name, text in config.env.items() if name in ours or name in _OF_RUNNER}
     return config
 
 
-def _arguments(work: Work, folder: str) -> list[str]:
+def _arguments(folder: str, *, check: bool) -> list[str]:
     arguments = ["-P", "-c", _PROGRAM, "-i", os.path.join(folder, INVENTORY)]
-    return [*arguments, *(["--check"] if work.check else []), os.path.join(folder, PLAYBOOK)]
+    return [*arguments, *(["--check"] if check else []), os.path.join(folder, PLAYBOOK)]
 
 
 def _part(name: str) -> Any:
@@ -137,4 +147,4 @@ def _last_words(folder: str) -> str:
     return shown(" ".join(said.split()), _SHOWN) or "it said nothing"
 
 
-__all__ = ["Assignment", "HostResult", "Machine", "Work", "run"]
+__all__ = ["Assignment", "HostResult", "Machine", "Work", "run", "run_all"]

@@ -1,4 +1,4 @@
-"""The nouns of a run: what to do on which machines, and what came of it."""
+"""The nouns of a run: what to do on which machines, in which order, and what came of it."""
 
 from __future__ import annotations
 
@@ -27,17 +27,19 @@ class Machine:
 class Assignment:
     """A machine and the role's variables for it: pure data, secrets opened, never a template.
 
-    `secrets` are the texts that no message may show; they come out as `***`.
+    `secrets` are the texts that no message may show; they come out as `***`. `after` are works of the same
+    run and machines, by number and name: only when these ended well the role is begun here.
     """
 
     machine: Machine
     variables: Mapping[str, Json]
     secrets: tuple[str, ...] = field(default=(), repr=False)
+    after: frozenset[tuple[int, str]] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """One run: a role on some machines. `entry` is `main` or `remove`, a file in the role's `tasks/`.
+    """One play: a role on some machines. `entry` is `main` or `remove`, a file in the role's `tasks/`.
 
     `roles` are folders that hold roles, the first that has it wins. `identity` is the text of a private
     key, empty where all machines are local. `check` only looks what would change. `timeout` in seconds.
@@ -58,7 +60,8 @@ class HostResult:
 
     `task` and `message` are those of the failure, in the module's own words, fit for a terminal. `outputs`
     is what the role left in `reconciler_outputs`. `differences` are the names of the tasks that changed
-    something, or would have (`check`).
+    something, or would have (`check`). Not `tried`: what it comes after did not end well, or the run ended
+    before; nothing was done here.
     """
 
     ok: bool
@@ -68,3 +71,4 @@ class HostResult:
     message: str
     outputs: Mapping[str, Json]
     differences: tuple[str, ...]
+    tried: bool = True

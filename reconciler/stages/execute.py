@@ -10,17 +10,18 @@ are tried again here and nowhere else.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from queue import SimpleQueue
-from typing import Any
 
-from reconciler.errors import BackendError, Transient
+from reconciler.errors import Transient, Untried
 from reconciler.lanes import Answer, Lane, next_answer
-from reconciler.model import Action, Change, Outcome, Ref, Result, mark_for
+from reconciler.model import Action, Change, Outcome, Ref, Result
 from reconciler.pace import pause
-from reconciler.stages.jobs import Job, jobs_for, merged
+from reconciler.stages.calls import call
+from reconciler.stages.following import followers
+from reconciler.stages.jobs import Job, failed, jobs_for, merged, to_make
 from reconciler.stages.observe import Observation
 from reconciler.stages.orders import Orders
 from reconciler.stages.place import Place, again, errors_of, told_by
@@ -93,9 +94,7 @@ class Execution:
             return 0
         self._stale = False
         placed = [job for place in self._places.values() for job in place.jobs()]
-        pending = {
-            job.change.ref for job in (*self._waiting.values(), *placed) if job.change.want is not None
-        }
+        pending = to_make([*self._waiting.values(), *placed])
         busy = {job.change.ref.object for job in placed}
         found = [job for job in self._waiting.values() if self._is_ready(job, pending, busy)]
         for job in found:
@@ -166,28 +165,24 @@ class Execution:
         for place in self._places.values():
             while job := place.next_job(time.monotonic()):
                 self.orders.check()
-                jobs = place.company(job)
-                work = self._together(jobs, place) if len(jobs) > 1 else self._work(job, place)
+                jobs = self._with_followers(place.company(job), place)
+                work = call(jobs, place.driver, self._standing, self.orders.owner)
                 place.lane.submit((place.target.name, place.begin(jobs)), work)
                 sent += len(jobs)
         return sent
 
-    def _together(self, jobs: Sequence[Job], place: Place) -> Callable[[Any], Any]:
-        """Several things of one kind in one call; what became of each is the value of the answer."""
-        hand: Any = place.driver.serving(jobs[0].change.kind)
-        changes = [self._standing.resolved(job.change) for job in jobs]
-        marked = [(change, mark_for(self.orders.owner, change.want)) for change in changes if change.want]
-        return lambda client: hand.apply_together(client, marked)
-
-    def _work(self, job: Job, place: Place) -> Callable[[Any], None]:
-        change = self._standing.resolved(job.change)
-        hand = place.driver.serving(change.kind)
-        if change.release:
-            return lambda client: hand.release(client, change)
-        if change.action is Action.DELETE or change.want is None:
-            return lambda client: hand.delete(client, change)
-        mark = mark_for(self.orders.owner, change.want)
-        return lambda client: hand.apply(client, change, mark)
+    def _with_followers(self, jobs: tuple[Job, ...], place: Place) -> tuple[Job, ...]:
+        """These jobs, and those that come along with them."""
+        if not place.batch(jobs[0]):
+            return jobs
+        placed = [job for one in self._places.values() for job in one.jobs()]
+        pending = to_make([*self._waiting.values(), *placed])
+        found = followers(jobs, self._waiting.values(), place, pending, self._standing)
+        for job in found:
+            del self._waiting[job.number]
+        if found:
+            self.orders.attempt([job.parent for job in found])
+        return (*jobs, *found)
 
     def _take(self, seconds: float) -> int:
         answer = next_answer(self._answers, seconds)
@@ -206,40 +201,41 @@ class Execution:
             self._unlooked.add(name)
             errors = errors_of(answer, len(jobs))
             place.note(told_by(errors))
+            refs = to_make(jobs)
             for job, error in zip(jobs, errors, strict=True):
-                self._finish(place, job, error)
+                self._finish(place, job, error, along=bool(job.change.needs & (refs - {job.change.ref})))
         return len(jobs)
 
-    def _finish(self, place: Place, job: Job, error: BaseException | None) -> None:
+    def _finish(self, place: Place, job: Job, error: BaseException | None, *, along: bool) -> None:
+        """Who came along in vain waits again, now until what it needs is seen to be ready."""
         if error is None:
             self._conclude(job, Result.APPLIED, job.parent.reason)
+        elif along and isinstance(error, (Transient, Untried)):
+            self._waiting[job.number] = replace(job, tries=job.tries + 1)
         elif isinstance(error, Transient) and again(job, error):
             place.retry(replace(job, tries=job.tries + 1), error.wait)
         else:
-            self._fail(job, error)
-
-    def _fail(self, job: Job, error: BaseException) -> None:
-        if isinstance(error, BackendError):
-            message = f"{error}" + (f" ({error.hint})" if error.hint else "")
-            self._conclude(job, Result.FAILED, error.reason, message, error.who)
-        else:
-            message = f"{type(error).__name__}: {error} (this is a defect of ours; please report it)"
-            self._conclude(job, Result.FAILED, "Defect", message, "reconciler's authors")
+            self._told(failed(job, error))
 
     def _give_up(self) -> int:
         """A call that blocks beyond the target's time-out: its thread is left behind."""
-        late = [(place, call) for place in self._places.values() for call in place.overdue(time.monotonic())]
-        for place, call in late:
+        late = [
+            (place, numbers) for place in self._places.values() for numbers in place.overdue(time.monotonic())
+        ]
+        for place, numbers in late:
             place.lost += 1
             place.note(Transient("no answer in time"))
             self._unlooked.add(place.target.name)
             message = f"no answer within {place.limit:.0f} s; the next run looks what became of it"
-            for job in place.sent.pop(call):
+            for job in place.sent.pop(numbers):
                 self._conclude(job, Result.FAILED, "TimedOut", message, "time")
         return len(late)
 
     def _conclude(self, job: Job, result: Result, reason: str, message: str = "", who: str = "") -> None:
-        self.outcomes.append(Outcome(job.parent, result, reason, message, who))
+        self._told(Outcome(job.parent, result, reason, message, who))
+
+    def _told(self, outcome: Outcome) -> None:
+        self.outcomes.append(outcome)
         self.orders.progress("written", {"done": len(self.outcomes), "of": self._total})
 
     def _blocked(self, job: Job) -> None:

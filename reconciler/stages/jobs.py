@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
+from reconciler.errors import BackendError
 from reconciler.kind import Primitive
 from reconciler.model import Action, Change, Outcome, Ref, Result
 
@@ -53,6 +54,20 @@ def _split(change: Change) -> tuple[Job, ...]:
     if change.order == "create-first":
         return (Job(0, create, change), Job(0, delete, change, successor=True))
     return (Job(0, delete, change), Job(0, create, change, gone=uid))
+
+
+def to_make(jobs: Iterable[Job]) -> set[Ref]:
+    """What these jobs are still to make."""
+    return {job.change.ref for job in jobs if job.change.want is not None}
+
+
+def failed(job: Job, error: BaseException) -> Outcome:
+    """What a job came to that ended with an error: in the back-end's words, or as a defect of ours."""
+    if isinstance(error, BackendError):
+        message = f"{error}" + (f" ({error.hint})" if error.hint else "")
+        return Outcome(job.parent, Result.FAILED, error.reason, message, error.who)
+    message = f"{type(error).__name__}: {error} (this is a defect of ours; please report it)"
+    return Outcome(job.parent, Result.FAILED, "Defect", message, "reconciler's authors")
 
 
 def merged(outcomes: Iterable[Outcome]) -> tuple[Outcome, ...]:

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from reconciler.errors import Denied, Transient
+from reconciler.errors import Denied, Transient, Untried
 from reconciler.kind import BatchHand, Driver
 from reconciler.lanes import Answer, Lane
 from reconciler.model import Action, Target
@@ -78,14 +78,19 @@ class Place:
 
     def company(self, job: Job) -> tuple[Job, ...]:
         """This job, and all that are ready and can be written in the same call."""
-        if not self._in_batches(job):
+        batch = self.batch(job)
+        if not batch:
             return (job,)
-        others = [other for other in self.ready if other.change.kind == job.change.kind and _makes(other)]
+        others = [other for other in self.ready if self.batch(other) == batch]
         self.ready = deque(other for other in self.ready if other not in others)
         return (job, *others)
 
-    def _in_batches(self, job: Job) -> bool:
-        return _makes(job) and isinstance(self.driver.hand(job.change.kind), BatchHand)
+    def batch(self, job: Job) -> tuple[str, str] | None:
+        """The kind and the batch of a job that is not written alone."""
+        hand = self.driver.hand(job.change.kind)
+        if not _makes(job) or not isinstance(hand, BatchHand):
+            return None
+        return job.change.kind, hand.batch(job.change)
 
     def begin(self, jobs: tuple[Job, ...]) -> Numbers:
         """Note a call that is sent now."""
@@ -161,4 +166,5 @@ def errors_of(answer: Answer, count: int) -> Sequence[BaseException | None]:
 
 def told_by(errors: Sequence[BaseException | None]) -> BaseException | None:
     """What one call says of its target, however many are in it: one that fared otherwise speaks for it."""
-    return next((error for error in errors if not isinstance(error, (Transient, Denied))), errors[0])
+    tried = [error for error in errors if not isinstance(error, Untried)]
+    return next((error for error in tried if not isinstance(error, (Transient, Denied))), errors[0])

@@ -53,6 +53,10 @@ class Standing:
         wish = self.resolved(change).want
         return [f"{ref}#{name}" for ref, name in late_values(wish.spec)] if wish and wish.needs else []
 
+    def told_by(self, change: Change, refs: Collection[Ref]) -> bool:
+        """Does one of these tell the change a late value?"""
+        return change.want is not None and any(ref in refs for ref, _ in late_values(change.want.spec))
+
     def used(self, change: Change) -> bool:
         """Does something else still use the thing that is to go?"""
         return change.have is not None and any(

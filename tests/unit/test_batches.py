@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from reconciler.errors import BackendError, Rejected, Transient
+from reconciler.errors import BackendError, Rejected, Transient, Untried
 from reconciler.kind import BatchHand, Driver, Primitive
 from reconciler.late import after
 from reconciler.model import Action, Change, Mark, Observed, Outcome, State, Target
@@ -36,6 +36,9 @@ class Many(Hand):
     at_work: int = 0
     most: int = 0
     lock: Any = field(default_factory=threading.Lock)
+
+    def batch(self, change: Change) -> str:
+        return str(change.want.spec.get("batch", "")) if change.want else ""
 
     def apply_together(
         self, client: Site, changes: Sequence[tuple[Change, Mark]]
@@ -194,12 +197,91 @@ def test_with_one_thread_calls_never_overlap(concurrency: int) -> None:
 
     hand, site = Many(answers=answers), Site()
     first = [wish(f"n{number}") for number in range(3)]
-    then = [wish(f"u{number}", (first[number].ref,)) for number in range(3)]
+    then = [wish(f"u{n}", (first[n].ref,), peer=after(first[n].ref, "id")) for n in range(3)]
     changes = [change(Action.CREATE, one) for one in (*first, *then)]
     done = carry_out(changes, hand, site, concurrency=concurrency)
     assert {outcome.result for outcome in done.values()} == {"Applied"}
     assert hand.most == 1
     assert len(hand.calls) == 2
+
+
+def line() -> list[Change]:
+    """a, then b after it, then c after both; and x."""
+    first, other = wish("a"), wish("x")
+    second = wish("b", (first.ref,))
+    third = wish("c", (first.ref, second.ref))
+    return [change(Action.CREATE, one) for one in (third, second, other, first)]
+
+
+def test_what_needs_nothing_but_these_comes_along_after_them() -> None:
+    hand, site = Many(), Site()
+    done = carry_out(line(), hand, site)
+    assert {outcome.result for outcome in done.values()} == {"Applied"}
+    assert hand.calls == [["x", "a", "b", "c"]]
+
+
+def test_who_came_along_in_vain_waits_until_its_needs_are_there() -> None:
+    def answers(call: int, nodes: Sequence[str]) -> Sequence[BackendError | None]:
+        failed = {"a": Transient("busy"), "b": Untried("a"), "c": Untried("b")} if call == 1 else {}
+        return [failed.get(node) for node in nodes]
+
+    hand, site = Many(answers=answers), Site()
+    done = carry_out(line(), hand, site)
+    assert {outcome.result for outcome in done.values()} == {"Applied"}, results(done)
+    assert [entry.split()[1] for entry in site.writes] == ["x.thing", "a.thing", "b.thing", "c.thing"]
+
+
+def test_a_whole_call_that_was_transient_goes_on_in_the_same_order() -> None:
+    def answers(call: int, nodes: Sequence[str]) -> Sequence[BackendError | None]:
+        if call == 1:
+            raise Transient("busy")
+        return [None] * len(nodes)
+
+    site = Site()
+    done = carry_out(line(), Many(answers=answers), site)
+    assert {outcome.result for outcome in done.values()} == {"Applied"}, results(done)
+    order = [entry.split()[1].partition(".")[0] for entry in site.writes]
+    assert order.index("a") < order.index("b") < order.index("c")
+
+
+def test_what_comes_after_a_failure_is_blocked_and_says_by_what() -> None:
+    def answers(_call: int, nodes: Sequence[str]) -> Sequence[BackendError | None]:
+        return [{"a": Rejected("no"), "b": Untried("a"), "c": Untried("b")}.get(node) for node in nodes]
+
+    done = carry_out(line(), Many(answers=answers), Site())
+    assert results(done) == {
+        "a": ("Failed", "Rejected"),
+        "b": ("Waiting", "Dependency"),
+        "c": ("Waiting", "Dependency"),
+        "x": ("Applied", "Test"),
+    }
+    assert done["b"].message == "waits for Deployment/cms/web/a.thing"
+
+
+def test_a_value_that_this_call_may_change_is_waited_for() -> None:
+    """What an old front said is not what the new one says."""
+    hand, site = Many(), Site()
+    old = thing(wish("a"), "old")
+    site.put(old)
+    front = wish("a", colour="red")
+    user = wish("u", (front.ref,), peer=after(front.ref, "id"))
+    carry_out([change(Action.UPDATE, front, old), *creates(1), change(Action.CREATE, user)], hand, site)
+    assert [sorted(nodes) for nodes in hand.calls] == [["a", "n0"]]
+    assert site.writes[-1] == "apply u.thing"
+
+
+def test_batches_are_written_at_the_same_time() -> None:
+    both = threading.Barrier(2, timeout=10)
+
+    def answers(_call: int, nodes: Sequence[str]) -> Sequence[BackendError | None]:
+        both.wait()
+        return [None] * len(nodes)
+
+    hand, site = Many(answers=answers), Site()
+    wishes = [wish(f"{batch}{number}", batch=batch) for batch in ("p", "q") for number in range(2)]
+    done = carry_out([change(Action.CREATE, one) for one in wishes], hand, site)
+    assert {outcome.result for outcome in done.values()} == {"Applied"}
+    assert sorted(sorted(nodes) for nodes in hand.calls) == [["p0", "p1"], ["q0", "q1"]]
 
 
 @pytest.mark.parametrize("count", [0, 2, 6])

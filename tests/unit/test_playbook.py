@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from reconciler.errors import BackendError, Rejected
 from reconciler.playbook.folder import run_folder, sweep
 from reconciler.playbook.outcome import Tally
 from reconciler.playbook.processes import processes_of
-from reconciler.playbook.run import Assignment, HostResult, Machine, Work, run
+from reconciler.playbook.run import Assignment, HostResult, Machine, Work, run, run_all
 
 CANARY = "canary-5d1f0c77b2"
 ROOT = Path(__file__).parents[2]
@@ -213,6 +214,60 @@ def test_a_role_is_taken_away_by_its_own_entry(scratch: Path) -> None:
     assert not run(work(scratch, "gone", {"one": {}}, entry="remove"))["one"].changed
 
 
+WRITE = '- ansible.builtin.copy: {dest: "{{ reconciler_root }}/here", content: "{{ CONTENT }}"}\n'
+SPOILT = "- ansible.builtin.fail: {msg: spoilt}\n  when: first_text == 'spoilt'\n"
+
+
+def after(asked: Work, needs: Mapping[str, tuple[int, str]]) -> Work:
+    """The same work, with what each of its machines comes after."""
+    told = (
+        replace(one, after=frozenset({needs[one.machine.name]}) if one.machine.name in needs else frozenset())
+        for one in asked.assignments
+    )
+    return replace(asked, assignments=tuple(told))
+
+
+def here(scratch: Path, name: str) -> str:
+    file = scratch / "machines" / name / "here"
+    return file.read_text() if file.exists() else ""
+
+
+def chain(scratch: Path, *, second: str = "fine") -> list[Work]:
+    """`first` on three machines, then `second` on two of them, the one after the other."""
+    role(scratch, "first", SPOILT + WRITE.replace("CONTENT", "first_text"))
+    role(scratch, "second", WRITE.replace("CONTENT", "lookup('file', reconciler_root ~ '/here') ~ '+2'"))
+    texts = {"one": "a", "two": second, "three": "c"}
+    return [
+        work(scratch, "first", {name: {"first_text": text} for name, text in texts.items()}),
+        work(scratch, "second", {"two": {}}),
+        after(work(scratch, "second", {"one": {}}), {"one": (1, "two")}),
+    ]
+
+
+def test_roles_come_one_after_the_other_in_one_run(scratch: Path) -> None:
+    first, second, third = run_all(chain(scratch))
+    assert all(result.ok and result.tried for result in (*first.values(), *second.values(), *third.values()))
+    assert [here(scratch, name) for name in ("one", "two", "three")] == ["a+2", "fine+2", "c"]
+
+
+def test_what_comes_after_a_failure_is_not_begun(scratch: Path) -> None:
+    first, second, third = run_all(chain(scratch, second="spoilt"))
+    assert {name: result.ok for name, result in first.items()} == {"one": True, "two": False, "three": True}
+    assert (second["two"].ok, second["two"].tried) == (False, False)
+    assert (third["one"].ok, third["one"].tried) == (False, False)
+    assert [here(scratch, name) for name in ("one", "two", "three")] == ["a", "", "c"]
+
+
+def test_a_role_that_ends_early_has_gone_well(scratch: Path) -> None:
+    role(scratch, "early", "- ansible.builtin.meta: end_host\n- ansible.builtin.fail: {msg: never}\n")
+    role(scratch, "quick", "- debug: {msg: x}\n- ansible.builtin.meta: end_host\n")
+    (quick,) = run_all([work(scratch, "quick", {"one": {}})])
+    assert quick["one"].ok
+    first, last = run_all([work(scratch, name, {"one": {}}) for name in ("early", "quick")])
+    assert first["one"].ok
+    assert last["one"].ok
+
+
 def test_nothing_of_the_person_counts(
     scratch: Path, home: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -248,14 +303,15 @@ def test_secrets_are_in_no_argument_list_and_in_no_file_afterwards(scratch: Path
     role(scratch, "safe", tasks)
     arguments: set[bytes] = set()
     modes: set[str] = set()
+    word = f"{CANARY}-of-this-test"  # other tests have theirs, at the same time
     done = threading.Event()
     watch = threading.Thread(target=_watch, args=(scratch, arguments, modes, done))
     watch.start()
-    assert run(work(scratch, "safe", {"one": {"safe_word": CANARY}}))["one"].ok
+    assert run(work(scratch, "safe", {"one": {"safe_word": word}}))["one"].ok
     done.set()
     watch.join()
     assert any(b"playbook.json" in entry for entry in arguments)  # the watch saw the run
-    assert not any(CANARY.encode() in entry for entry in arguments)
+    assert not any(word.encode() in entry for entry in arguments)
     assert modes == {"0o600", "0o700"}
     kept = [path for path in scratch.rglob("*") if path.is_file() and CANARY.encode() in path.read_bytes()]
     assert kept == [scratch / "machines/one/secret"]
@@ -396,10 +452,10 @@ def test_without_ansible_the_error_says_what_to_install(
 
 def test_what_was_not_heard_is_not_success(scratch: Path) -> None:
     asked = work(scratch, "x", {"one": {}})
-    tally = Tally(asked, {"m0": asked.assignments[0]})
+    tally = Tally([asked], {"one": "m0"})
     tally.note({"event": "runner_on_ok", "event_data": {"host": "m0", "task": "t", "res": {"changed": True}}})
     tally.note({"event": "runner_on_ok", "event_data": {"host": "stranger", "task": "t"}})
     tally.note({"event": "verbose"})
-    result = tally.results(late=False)["one"]
+    result = tally.results(late=False)[0]["one"]
     assert (result.ok, result.task) == (False, "t")
     assert result.message == "Ansible ended before role x was done"

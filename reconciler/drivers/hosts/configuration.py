@@ -27,6 +27,7 @@ from reconciler.drivers.hosts.layout import (
     ref_of,
     server_uid,
 )
+from reconciler.drivers.hosts.plays import role_of
 from reconciler.drivers.hosts.records import Entry
 from reconciler.drivers.hosts.running import Prepared, error_of, run
 from reconciler.drivers.hosts.undoing import undo
@@ -67,10 +68,14 @@ class ConfigurationHand:
             if error is not None:
                 raise error
 
+    def batch(self, change: Change) -> str:
+        """A run of Ansible begins with one role on many machines."""
+        return "@".join(role_of(change))
+
     def apply_together(
         self, client: Writer, changes: Sequence[tuple[Change, Mark]]
     ) -> Sequence[BackendError | None]:
-        """One run for all machines that get the same role."""
+        """One run for all machines, role after role."""
         _ = client.writing  # a client that only reads is refused before anything else
         return configure(client, backing_of(client), changes)
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import TYPE_CHECKING
 
 from reconciler.drivers.hosts import records
 from reconciler.drivers.hosts.backing import Backing
@@ -23,75 +23,52 @@ from reconciler.drivers.hosts.layout import (
     ref_of,
     second_name,
 )
+from reconciler.drivers.hosts.plays import Step, plays_of, runs_of
 from reconciler.drivers.hosts.records import Entry
-from reconciler.drivers.hosts.running import Prepared, error_of, run
+from reconciler.drivers.hosts.running import Prepared, error_of, run_all
 from reconciler.drivers.hosts.variables import without
-from reconciler.errors import BackendError, Conflict, NotOurs
+from reconciler.errors import BackendError, Conflict, NotOurs, Untried
 from reconciler.model import Change, Mark, Ref, State
 
-
-class _Result(Protocol):
-    """What the engine says of one machine."""
-
-    @property
-    def outputs(self) -> Mapping[str, Any]: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One change and the machine that it is about. `number` is its place in the batch."""
-
-    number: int
-    change: Change
-    mark: Mark
-    machine: str
-
-    @property
-    def role(self) -> tuple[str, str]:
-        """The role and what its files are."""
-        spec = wanted(self.change).spec
-        return str(spec["role"]), str(spec.get("content", ""))
+if TYPE_CHECKING:
+    from reconciler.playbook.work import HostResult
 
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """A step whose receipt says that it has begun."""
+    """A step whose receipt says that it has begun. `before` is the receipt that stood there."""
 
     step: Step
     key: str
     prepared: Prepared
+    before: Receipt | None
+
+    @property
+    def place(self) -> str:
+        return self.prepared.entry.name
+
+
+Became = dict[int, BackendError | None]  # number of a step → what became of it; None: it went well
 
 
 def configure(
     client: Writer, backing: Backing, changes: Sequence[tuple[Change, Mark]]
 ) -> list[BackendError | None]:
-    """What became of each, in the same order.
+    """What became of each, in the same order. One that needs another comes after it, or is Untried.
 
-    One run of Ansible per role; another one for machines that have the role twice.
+    One run of Ansible for all; another one where a machine has a role twice.
     """
-    errors: list[BackendError | None] = [None] * len(changes)
+    became: Became = {}
     steps: list[Step] = []
     for number, (change, mark) in enumerate(changes):
         try:
             steps.append(Step(number, change, mark, _machine_of(client, change, mark)))
         except BackendError as error:
-            errors[number] = error
-    for wave in _waves(steps):
-        for number, failed in _carry_out(client, backing, wave).items():
-            errors[number] = failed
-    return errors
-
-
-def _waves(steps: Sequence[Step]) -> Iterator[list[Step]]:
-    """Steps of one role, every machine once."""
-    left = list(steps)
-    while left:
-        wave: dict[str, Step] = {}
-        for step in left:
-            if step.role == left[0].role:
-                wave.setdefault(step.machine, step)
-        left = [step for step in left if step not in wave.values()]
-        yield list(wave.values())
+            became[number] = error
+    for plays in runs_of(plays_of(steps), seen=backing.rootless):
+        lost = {changes[number][0].ref for number, error in became.items() if error is not None}
+        became |= _carry_out(client, backing, plays, lost)
+    return [became[number] for number in range(len(changes))]
 
 
 def _machine_of(client: Writer, change: Change, mark: Mark) -> str:
@@ -108,47 +85,80 @@ def _machine_of(client: Writer, change: Change, mark: Mark) -> str:
     return names[0]
 
 
-def _carry_out(client: Writer, backing: Backing, wave: Sequence[Step]) -> dict[int, BackendError | None]:
-    """Lock the machines, say that it begins, run, say how it ended."""
-    became: dict[int, BackendError | None] = {}
-    begun: list[Begun] = []
+def _carry_out(client: Writer, backing: Backing, plays: Sequence[Sequence[Step]], lost: set[Ref]) -> Became:
+    """Lock the machines, say that it begins, run, say how it ended. `lost` did not end well."""
+    became: Became = {}
     with ExitStack() as stack:
-        for step in sorted(
-            wave, key=lambda step: step.machine
-        ):  # always in this order: nobody waits in a ring
-            try:
-                begun.append(_begin(stack, client, backing, step))
-            except BackendError as error:
-                became[step.number] = error
-        if begun:
-            became |= _run(client, backing, begun)
-    return became
+        locked = _locked(stack, client, backing, {step.machine for play in plays for step in play})
+        begun: list[list[Begun]] = []
+        for play in plays:
+            begun.append([])
+            for step in play:
+                found = _begun(client, backing, step, locked[step.machine], lost)
+                if isinstance(found, Begun):
+                    begun[-1].append(found)
+                else:
+                    became[step.number] = found
+                    lost.add(step.change.ref)
+        begun = [play for play in begun if play]
+        return became | (_run(client, backing, begun) if begun else {})
 
 
-def _begin(stack: ExitStack, client: Writer, backing: Backing, step: Step) -> Begun:
-    with client.translated():
-        entry = locked_entry(stack, client, backing, step.machine)
-        key, receipt = _receipt(entry, client.target, step)
-        prepared = Prepared(
-            client, backing, entry, receipt, client.places.secret
-        )  # secrets first: without them nothing begins
-        prepared.entry = put_receipt(client, entry, key, receipt)
-        return Begun(step, key, prepared)
+def _locked(
+    stack: ExitStack, client: Writer, backing: Backing, names: Iterable[str]
+) -> Mapping[str, BackendError | None]:
+    """The machines, for us alone; why not. Always in this order: nobody waits in a ring."""
+    locked: dict[str, BackendError | None] = {}
+    for name in sorted(names):
+        try:
+            with client.translated():
+                locked_entry(stack, client, backing, name)
+            locked[name] = None
+        except BackendError as error:
+            locked[name] = error
+    return locked
+
+
+def _begun(
+    client: Writer, backing: Backing, step: Step, locked: BackendError | None, lost: set[Ref]
+) -> Begun | BackendError:
+    if locked is not None or step.needs & lost:
+        return locked or Untried("what it comes after did not begin")
+    try:
+        with client.translated():
+            return _begin(client, backing, step)
+    except BackendError as error:
+        return error
+
+
+def _begin(client: Writer, backing: Backing, step: Step) -> Begun:
+    entry = _fresh(client, step.machine)
+    key, receipt = _receipt(entry, client.target, step)
+    secret = client.places.secret
+    prepared = Prepared(client, backing, entry, receipt, secret)  # without its secrets nothing begins
+    before = entry.record.configurations.get(key)
+    prepared.entry = put_receipt(client, entry, key, receipt)
+    return Begun(step, key, prepared, before)
 
 
 def locked_entry(stack: ExitStack, client: Writer, backing: Backing, name: str) -> Entry:
     """A machine that runs, for us alone. Raises Conflict for any other."""
+    stack.enter_context(client.writing.lock(os.path.join(client.path, name)))
+    entry = _fresh(client, name)
+    look = backing.look(client, entry)
+    if entry.record.state != READY or look.state is not State.READY:
+        why = look.message or entry.record.state
+        raise Conflict(f"server {entry.record.mark.ref} is not ready: {why}", hint="the next run looks again")
+    return entry
+
+
+def _fresh(client: Writer, name: str) -> Entry:
+    """The machine as its record says now: other roles write theirs into it, too."""
     folder = os.path.join(client.path, name)
-    stack.enter_context(client.writing.lock(folder))
     record = records.record_in(folder, MACHINE_FILE)
     if record is None or record.released:
         raise Conflict(f"the machine {name} is not there any more", hint="the next run looks again")
-    entry = Entry(name, folder, record)
-    look = backing.look(client, entry)
-    if record.state != READY or look.state is not State.READY:
-        why = look.message or record.state
-        raise Conflict(f"server {record.mark.ref} is not ready: {why}", hint="the next run looks again")
-    return entry
+    return Entry(name, folder, record)
 
 
 def _receipt(entry: Entry, target: str, step: Step) -> tuple[str, Receipt]:
@@ -189,28 +199,40 @@ def _refuse_other(receipt: Receipt, step: Step) -> None:
         raise NotOurs(f"{receipt.mark.ref} stands where {step.change.ref} is to be")
 
 
-def _run(client: Writer, backing: Backing, begun: Sequence[Begun]) -> dict[int, BackendError | None]:
+def _run(client: Writer, backing: Backing, plays: Sequence[Sequence[Begun]]) -> Became:
+    where = {one.step.change.ref: (number, one.place) for number, play in enumerate(plays) for one in play}
+    asked = [
+        [(one.prepared, frozenset(where[ref] for ref in one.step.needs & where.keys())) for one in play]
+        for play in plays
+    ]
     try:
-        results = run(client, [one.prepared for one in begun])
+        results = run_all(client, asked)
     except BackendError as error:  # nothing was done on any machine
-        return {one.step.number: error for one in begun}
-    became: dict[int, BackendError | None] = {}
-    for one in begun:
-        result = results.get(one.prepared.entry.name)
-        failed = error_of(result)
-        try:
-            with client.translated():
-                _end(client, backing, one, result, failed)
-            became[one.step.number] = failed
-        except BackendError as error:
-            became[one.step.number] = error
+        return {one.step.number: error for play in plays for one in play}
+    became: Became = {}
+    for play, told in zip(plays, results, strict=True):
+        for one in play:
+            became[one.step.number] = _ended(client, backing, one, told.get(one.place))
     return became
 
 
+def _ended(client: Writer, backing: Backing, one: Begun, result: HostResult | None) -> BackendError | None:
+    failed = error_of(result)
+    try:
+        with client.translated():
+            _end(client, backing, one, result, failed)
+    except BackendError as error:
+        return error
+    return failed
+
+
 def _end(
-    client: Writer, backing: Backing, one: Begun, result: _Result | None, failed: BackendError | None
+    client: Writer, backing: Backing, one: Begun, result: HostResult | None, failed: BackendError | None
 ) -> None:
-    entry, receipt = one.prepared.entry, one.prepared.receipt
+    entry, receipt = _fresh(client, one.place), one.prepared.receipt
+    if isinstance(failed, Untried):
+        _take_back(client, entry, one)
+        return
     if failed is not None or result is None:
         new = replace(receipt, state=FAILED, message=str(failed))
     else:
@@ -218,6 +240,14 @@ def _end(
         kept = _services(backing, entry, one.key)
         new = replace(receipt, state=DONE, finished=records.now(), outputs=outputs, services=kept)
     backing.wrote(client, put_receipt(client, entry, one.key, new))
+
+
+def _take_back(client: Writer, entry: Entry, one: Begun) -> None:
+    """It was not begun after all: what stood there stands again."""
+    if one.before is None:
+        drop_receipt(client, entry, one.key)
+    else:
+        put_receipt(client, entry, one.key, one.before)
 
 
 def _services(backing: Backing, entry: Entry, key: str) -> tuple[str, ...]:

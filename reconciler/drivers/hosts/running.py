@@ -1,4 +1,4 @@
-"""One role on some machines: what the engine is asked, and what its answers mean."""
+"""Roles on machines, one after the other: what the engine is asked, and what its answers mean."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from reconciler.drivers.hosts.client import Reader
 from reconciler.drivers.hosts.layout import Receipt
 from reconciler.drivers.hosts.records import Entry
 from reconciler.drivers.hosts.variables import Open, opened
-from reconciler.errors import BackendError, Transient
+from reconciler.errors import BackendError, Transient, Untried
 from reconciler.folders import cache_folder
 from reconciler.printable import shown
 
 if TYPE_CHECKING:
-    from reconciler.playbook.work import Assignment, HostResult
+    from reconciler.playbook.work import Assignment, HostResult, Work
 
 SECONDS: Final = 1800.0  # that one role may take on all its machines together
 _LONGEST: Final = 500  # letters of a message
@@ -43,13 +43,13 @@ class Prepared:
         self._rootless = backing.rootless
         self._variables, self.secrets = opened(receipt.spec.get("variables", {}), secret)
 
-    def assignment(self) -> Assignment:
-        """What the engine takes."""
+    def assignment(self, after: frozenset[tuple[int, str]] = frozenset()) -> Assignment:
+        """What the engine takes; `after` are plays of the same run, and machines."""
         from reconciler.playbook.work import Assignment, Machine  # noqa: PLC0415  only who configures needs it
 
         facts = _facts(self.entry, self.reach, rootless=self._rootless)
         machine = Machine(self.entry.name, self.reach.connection, self.reach.host_key, facts)
-        return Assignment(machine, self._variables, tuple(filter(None, self.secrets)))
+        return Assignment(machine, self._variables, tuple(filter(None, self.secrets)), after)
 
 
 def _facts(entry: Entry, reach: Reach, *, rootless: bool) -> dict[str, Any]:
@@ -71,19 +71,46 @@ def run(
     client: Reader, prepared: Sequence[Prepared], entry: str = "main", *, check: bool = False
 ) -> Mapping[str, HostResult]:
     """One run of one role; the result of each machine by the name of its directory."""
-    from reconciler.playbook.run import Work  # noqa: PLC0415  Ansible is only needed where roles are run
-    from reconciler.playbook.run import run as run_role  # noqa: PLC0415  ditto
+    from reconciler.playbook.run import run as run_role  # noqa: PLC0415  Ansible is only needed where roles are run
 
-    role = str(prepared[0].receipt.spec["role"])
-    assignments = tuple(each.assignment() for each in prepared)
-    identity = next((each.reach.identity for each in prepared if each.reach.identity), "")
-    return run_role(Work(role, entry, assignments, client.places.roles(), identity, check, SECONDS))
+    return run_role(_work(client, [(each, frozenset()) for each in prepared], entry, check=check))
+
+
+def run_all(
+    client: Reader, plays: Sequence[Sequence[tuple[Prepared, frozenset[tuple[int, str]]]]]
+) -> Sequence[Mapping[str, HostResult]]:
+    """Several roles in one run of Ansible, in this order, each after what it names.
+
+    A role that can't even be read is no matter of the others: then only the first one is run.
+    """
+    from reconciler.playbook.run import run as run_role  # noqa: PLC0415  Ansible is only needed where roles are run
+    from reconciler.playbook.run import run_all as run_roles  # noqa: PLC0415  ditto
+
+    works = [_work(client, play, "main", check=False) for play in plays]
+    try:
+        return run_roles(works)
+    except BackendError:
+        if len(works) == 1:
+            raise
+        return [run_role(works[0]), *({} for _ in works[1:])]
+
+
+def _work(
+    client: Reader, play: Sequence[tuple[Prepared, frozenset[tuple[int, str]]]], entry: str, *, check: bool
+) -> Work:
+    from reconciler.playbook.work import Work  # noqa: PLC0415  only who configures needs it
+
+    first = play[0][0]
+    assignments = tuple(each.assignment(after) for each, after in play)
+    identity = next((each.reach.identity for each, _ in play if each.reach.identity), "")
+    role = str(first.receipt.spec["role"])
+    return Work(role, entry, assignments, client.places.roles(), identity, check, SECONDS)
 
 
 def error_of(result: HostResult | None) -> BackendError | None:
     """What a result means; None: it went well."""
-    if result is None:
-        return Transient("Ansible said nothing about it", hint="the next run tries again")
+    if result is None or not result.tried:
+        return Untried("what it comes after did not end well")
     if result.ok and not result.outputs:
         return None
     if result.ok:
