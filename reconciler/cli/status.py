@@ -57,7 +57,12 @@ def check_known(wanted: Ref, found: Standing) -> None:
     """Raise UsageError with a guess where neither git nor a run knows this object or part."""
     from reconciler.cli.parser import refuse_unknown  # noqa: PLC0415  only where a Ref was typed
 
-    known = {*found.declared, *found.session.valid.invalid, *found.conditions, *(seen.object for seen in found.conditions)}
+    known = {
+        *found.declared,
+        *found.session.valid.invalid,
+        *found.conditions,
+        *(seen.object for seen in found.conditions),
+    }
     if wanted not in known and wanted.object not in known:
         refuse_unknown("object", str(wanted), map(str, known))
 

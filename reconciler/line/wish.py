@@ -83,7 +83,10 @@ def _moved(former: Mapping[str, Target], targets: Mapping[str, Target]) -> Itera
         before, now = _place(former[name]), _place(targets[name])
         changed = [key for key in sorted(before.keys() | now.keys()) if before.get(key) != now.get(key)]
         if changed:
-            yield name, ", ".join(f"`{key}` was {_said(before, key)} and is {_said(now, key)}" for key in changed)
+            yield (
+                name,
+                ", ".join(f"`{key}` was {_said(before, key)} and is {_said(now, key)}" for key in changed),
+            )
 
 
 def _place(target: Target) -> Mapping[str, Json]:
