@@ -261,8 +261,8 @@ class Driver:
     `hand` is asked for by primitive kind; None: not served. `serves_every_kind` makes the hand of any
     kind that `hands` does not name: a list has to know what it lists. `write_seconds` is what one write
     may take where it moves data (0: the target's time-out). `traits` is what placement must know of a target
-    and what its settings alone tell: `rootless`, `volumes`. `place` names the settings that say where its
-    things are: with other values of these it is another place, and what stood is not there.
+    and what its settings alone tell: `rootless`, `volumes`, `rehearsal` (nothing real). `place` names the
+    settings that say where its things are: with other values it is another place, and what stood is not there.
     """
 
     name: str

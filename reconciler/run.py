@@ -21,8 +21,9 @@ from reconciler.line.asking import check_asked
 from reconciler.line.reading import read
 from reconciler.line.scene import View
 from reconciler.line.session import Request, Session, open_session, utc_now
+from reconciler.line.trying import beyond_help, startable
 from reconciler.line.wish import Wish, wish_of
-from reconciler.model import BACKING_OFF, Change, Condition, Json, Outcome, Plan, Record, Ref, Result, Word
+from reconciler.model import Condition, Json, Outcome, Plan, Record, Ref, Result, Word
 from reconciler.pace import pause
 from reconciler.stages.conclude import Evidence, conclude, exit_code
 from reconciler.stages.execute import execute
@@ -119,7 +120,7 @@ def _converge(
     stuck: set[str] = set()  # what waits, until something else goes through
     news = started
     while not STOP.is_set():
-        changes, skipped = _startable(session, said, view, tried | stuck, wrong)
+        changes, skipped = startable(session, said, view, tried | stuck, wrong)
         outcomes += skipped
         tried |= {outcome.change.digest for outcome in skipped}
         if changes:
@@ -129,7 +130,7 @@ def _converge(
             )
             outcomes += done
             tried |= {outcome.change.digest for outcome in done if outcome.result is not Result.WAITING}
-            wrong |= _wrong(done)
+            wrong |= beyond_help(done)
             moved = any(outcome.result is Result.APPLIED for outcome in done)
             stuck = set() if moved else stuck | {outcome.change.digest for outcome in done}
             view = look(session, wish, said, _again(session, wish, seen, _touched(done)))
@@ -140,46 +141,6 @@ def _converge(
         else:
             break
     return view, outcomes, time.monotonic() - started
-
-
-def _startable(
-    session: Session, said: Consent, view: View, tried: set[str], wrong: set[tuple[Ref, str]]
-) -> tuple[list[Change], list[Outcome]]:
-    """The changes to try now, and those that back off, as outcomes.
-
-    What failed in the last run comes when all else is done: it never costs the others time.
-    """
-    found = [
-        change
-        for change in view.plan.open
-        if change.digest not in tried and (change.ref, change.target) not in wrong and said.allows(change)
-    ]
-    skipped = [change for change in found if not session.request.retry and _backs_off(session, change)]
-    names = {change.digest for change in skipped}
-    outcomes = [Outcome(change, Result.FAILED, BACKING_OFF) for change in skipped]
-    wanted = [change for change in found if change.digest not in names]
-    fresh = [change for change in wanted if not _failed_before(session, change)]
-    return fresh or wanted, outcomes
-
-
-def _wrong(done: Iterable[Outcome]) -> set[tuple[Ref, str]]:
-    """Which failed so that trying again is of no use in this run, even if the plan now words it otherwise."""
-    failed = (outcome for outcome in done if outcome.result is Result.FAILED and outcome.who == "author")
-    return {(outcome.change.ref, outcome.change.target) for outcome in failed}
-
-
-def _failed_before(session: Session, change: Change) -> bool:
-    """Did just this change fail in the last run?"""
-    tried = session.history.failed.get(change.ref.object)
-    return tried is not None and change.digest in tried.failed
-
-
-def _backs_off(session: Session, change: Change) -> bool:
-    """Did just this change fail lately, and is its next try still to come?"""
-    tried = session.history.failed.get(change.ref.object)
-    if tried is None or tried.again is None or session.now >= tried.again:
-        return False
-    return change.digest in tried.failed
 
 
 def _touched(done: Iterable[Outcome]) -> frozenset[str]:

@@ -102,11 +102,12 @@ def site_of(declared: Declared, world: World) -> Site | Condition:
 
 
 def candidates(declared: Declared, world: World) -> tuple[str, ...]:
-    """The targets that may run it, best first."""
+    """The targets that may run it, best first. A rehearsal stands in for none that is real, unless named."""
     possible = _possible(declared, world)
     if _named(declared):
         return possible
-    return tuple(sorted(possible, key=lambda name: _rank(declared.ref, name)))
+    real = [name for name in possible if not world.traits(name).get("rehearsal")]
+    return tuple(sorted(real or possible, key=lambda name: _rank(declared.ref, name)))
 
 
 def _possible(declared: Declared, world: World) -> tuple[str, ...]:

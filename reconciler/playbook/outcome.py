@@ -7,10 +7,12 @@ role ends a machine's play itself, what Ansible counts decides: a task that fail
 
 from __future__ import annotations
 
+from base64 import b64encode, urlsafe_b64encode
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import quote
 
 from reconciler.model import Json
 from reconciler.playbook.inputs import ended
@@ -22,6 +24,7 @@ _LONGEST = 500  # letters of a message
 _LONGEST_NAME = 120  # letters of a task's name
 _SECRET_LINE = 8  # letters; a shorter line gives nothing away and would blot out much
 _HIDDEN = "the task hides what it says (no_log)"
+_HIDDEN_CHANGE = "a task that hides what it says (no_log)"
 _HOST_KEYS = (
     (
         "REMOTE HOST IDENTIFICATION HAS CHANGED",
@@ -82,7 +85,7 @@ class Tally:
         seen = self._seen.get((number, called), _Seen())
         ok = seen.ended or (tried and self._went_well(called))
         task, message = ("", "") if ok else self._failure(self._works[number], seen, late=late)
-        differences = dict.fromkeys(seen.changed)
+        differences = dict.fromkeys([*seen.changed, *self._hidden_changes(called)])
         return HostResult(
             ok=ok,
             changed=bool(differences),
@@ -93,6 +96,11 @@ class Tally:
             differences=tuple(_text(name, self._hidden, _LONGEST_NAME) for name in differences),
             tried=tried,
         )
+
+    def _hidden_changes(self, called: str) -> list[str]:
+        """Of a task with no_log nothing is heard but that something changed: it is counted."""
+        heard = sum(len(seen.changed) for (_, host), seen in self._seen.items() if host == called)
+        return [_HIDDEN_CHANGE] if self._count("changed", called) > heard else []
 
     def _went_well(self, called: str) -> bool:
         counted = self._counts is not None
@@ -177,7 +185,8 @@ def _hidden(assignments: Iterable[Assignment]) -> tuple[str, ...]:
 
     Of a secret with several lines (a key) each line counts: programs quote single ones.
     """
-    secrets = {secret for assignment in assignments for secret in assignment.secrets}
+    plain = {secret for assignment in assignments for secret in assignment.secrets}
+    secrets = plain | {coded for secret in plain for coded in _coded(secret)}
     lines = {line.strip() for secret in secrets for line in secret.splitlines() if len(line) >= _SECRET_LINE}
     whole = {secret.strip() for secret in secrets}
     return tuple(sorted((secrets | whole | lines) - {""}, key=lambda secret: (-len(secret), secret)))
@@ -185,6 +194,15 @@ def _hidden(assignments: Iterable[Assignment]) -> tuple[str, ...]:
 
 def _names(work: Work) -> list[str]:
     return [assignment.machine.name for assignment in work.assignments]
+
+
+def _coded(secret: str) -> Iterator[str]:
+    """The secret as templates often write it: in a URL, or in base64, also with more text behind it."""
+    raw = secret.encode()
+    for part in (raw, raw[: len(raw) - len(raw) % 3]):
+        if len(part) >= _SECRET_LINE:
+            yield from (b64encode(part).decode(), urlsafe_b64encode(part).decode())
+    yield from (quote(secret), quote(secret, safe=""))
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import Any, BinaryIO
 
-from reconciler.errors import BackendError
+from reconciler.errors import BackendError, Rejected
 from reconciler.playbook.check import check_works
 from reconciler.playbook.folder import run_folder
 from reconciler.playbook.inputs import INVENTORY, PLAYBOOK, environment, names, write_inputs
@@ -26,6 +26,7 @@ _PROGRAM = "from ansible.cli.playbook import main; main()"
 _IDENT = "run"
 _PAUSE = 0.1  # seconds
 _SHOWN = 600  # letters of what Ansible says when it can't even begin
+_UNREADABLE = 4  # the exit code of ansible-playbook for what it can't parse (RunCode.PARSER_ERROR)
 _OF_RUNNER = frozenset(  # what ansible-runner itself tells Ansible, see its class BaseConfig
     {
         "ANSIBLE_CALLBACK_PLUGINS",
@@ -55,14 +56,14 @@ def run_all(works: Sequence[Work]) -> Sequence[Mapping[str, HostResult]]:
     with run_folder() as folder:
         write_inputs(works, folder)
         tally = Tally(works, names(works))
-        late = _run(works, folder, tally.note)
+        late, code = _run(works, folder, tally.note)
         if not late and not tally.began:
-            raise BackendError(f"Ansible could not run role {works[0].role}: {_last_words(folder)}")
+            raise _not_begun(works, folder, code)
         return tally.results(late=late)
 
 
-def _run(works: Sequence[Work], folder: str, note: Callable[[Mapping[str, Any]], None]) -> bool:
-    """Run the process until it ends. True: the time was over and it was killed."""
+def _run(works: Sequence[Work], folder: str, note: Callable[[Mapping[str, Any]], None]) -> tuple[bool, int]:
+    """Run the process until it ends: was the time over, so that it was killed? And its exit code."""
     runner = _part("ansible_runner.runner")
     done, late = threading.Event(), threading.Event()
     seconds = sum(work.timeout for work in works)
@@ -77,7 +78,7 @@ def _run(works: Sequence[Work], folder: str, note: Callable[[Mapping[str, Any]],
         finally:
             done.set()
             watch.join()
-    return late.is_set()
+    return late.is_set(), int(process.rc or 0)
 
 
 def _watch(folder: str, timeout: float, done: threading.Event, late: threading.Event) -> None:
@@ -133,6 +134,19 @@ def _part(name: str) -> Any:
         ) from error
 
 
+def _not_begun(works: Sequence[Work], folder: str, code: int) -> BackendError:
+    """Ansible came to no machine: a role can't be read, which its author mends, or something lacks here."""
+    said = _last_words(folder)
+    for index, roles in enumerate(works[0].roles):
+        places = (os.path.join(folder, f"roles{index}"), os.path.realpath(roles), os.path.abspath(roles))
+        for place in places:
+            said = said.replace(f"{place}/", "roles/")
+    said = shown(said, _SHOWN) or "it said nothing"
+    if code == _UNREADABLE:
+        return Rejected(f"role {works[0].role} can't be read: {said}", hint="mend the role")
+    return BackendError(f"Ansible could not run role {works[0].role}: {said}")
+
+
 def _last_words(folder: str) -> str:
     """What Ansible wrote before it gave up."""
     said = ""
@@ -144,7 +158,7 @@ def _last_words(folder: str) -> str:
                 said += file.read()
         except OSError:
             continue
-    return shown(" ".join(said.split()), _SHOWN) or "it said nothing"
+    return " ".join(said.split())
 
 
 __all__ = ["Assignment", "HostResult", "Machine", "Work", "run", "run_all"]

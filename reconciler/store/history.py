@@ -50,8 +50,13 @@ class History:
 
     @cached_property
     def _last_run(self) -> tuple[Any, ...] | None:
-        found = self.rows("SELECT started, finished FROM runs ORDER BY number DESC LIMIT 1")
+        found = self.rows("SELECT started, finished, revision FROM runs ORDER BY number DESC LIMIT 1")
         return found[0] if found else None
+
+    @property
+    def ran(self) -> str:
+        """The commit of the last recorded run; empty: there was none."""
+        return str(self._last_run[2]) if self._last_run else ""
 
     @property
     def last_run_time(self) -> datetime | None:

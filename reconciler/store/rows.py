@@ -24,7 +24,7 @@ SELECT_CONDITIONS: Final = """
     SELECT ref, word, reason, message, who, path, line, since, next_try, attempts, blocked_by,
     last_try FROM conditions
 """
-SELECT_FAILED: Final = "SELECT ref, digest, next_try FROM conditions WHERE word = 'Failed'"
+SELECT_FAILED: Final = "SELECT ref, digest, next_try, who FROM conditions WHERE word = 'Failed'"
 SELECT_RUNS: Final = """
     SELECT run, started, finished, revision, digest, exit_code, summary, seconds, blind FROM runs
     WHERE :ref = '' OR run IN (SELECT run FROM outcomes WHERE object = :ref OR ref = :ref)
@@ -65,10 +65,11 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class LastTry:
-    """Of an object that failed: the digests of the changes that did, and when they are tried again."""
+    """Of an object that failed: the digests of the changes that did, when they are tried again, who acts."""
 
     failed: frozenset[str]
     again: datetime | None = None
+    who: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +177,10 @@ def conditions_of(rows: Sequence[Sequence[Any]]) -> dict[Ref, Condition]:
 
 def tries_of(rows: Sequence[Sequence[Any]]) -> dict[Ref, LastTry]:
     """The nouns of what SELECT_FAILED found."""
-    return {Ref.parse(ref): LastTry(frozenset(digest.split()), time_of(again)) for ref, digest, again in rows}
+    return {
+        Ref.parse(ref): LastTry(frozenset(digest.split()), time_of(again), who)
+        for ref, digest, again, who in rows
+    }
 
 
 def settled(

@@ -15,6 +15,7 @@ from tests.semantics.hands import (
     file_of,
     holds,
     names,
+    patient,
     quiet,
     standing,
     uploads,
@@ -185,3 +186,22 @@ def test_a_pass_of_nothing_is_lists_and_nothing_else() -> None:
             assert lab.digest() == written
         operations = {name.split()[0] for name in lab.world("alba").calls()}
         assert operations <= {"facts", "list", "create", "verify"}
+
+
+def test_what_its_author_must_mend_is_tried_again_with_the_next_commit() -> None:
+    with Lab(uploads("u")) as lab:
+        lab.weather("alba", failures=[{"error": "Rejected", "operation": "create", "ref": "*/u"}])
+        assert word(lab.apply(), "SoftwareUpload/a/u") == ("Failed", "Rejected")
+        lab.clear()
+        assert word(patient(lab), "SoftwareUpload/a/u")[0] == "Failed"  # the same commit: it backs off
+        lab.commit(uploads("v"))
+        assert word(patient(lab), "SoftwareUpload/a/u")[0] == "Ready"
+
+
+def test_what_failed_for_its_author_is_tried_once_a_run() -> None:
+    with Lab(uploads("u")) as lab:
+        lab.apply()
+        lab.commit(uploads("u", sha256="1" * 64))
+        lab.weather("alba", failures=[{"error": "Rejected", "operation": "update"}])
+        tried = [outcome.change.ref for outcome in lab.apply().record.outcomes]
+        assert len(tried) == len(set(tried))

@@ -192,6 +192,25 @@ def test_a_check_says_what_would_change_and_changes_nothing(scratch: Path) -> No
     assert [(result.changed, result.differences) for result in looked.values()] == [(False, ())] * 2
 
 
+def test_what_a_hidden_task_would_change_is_not_overlooked(scratch: Path) -> None:
+    tasks = WRITE.replace("CONTENT", "shy_text").rstrip() + "\n  no_log: true\n"
+    role(scratch, "shy", tasks + "- ansible.builtin.debug: {msg: x}\n")
+    asked = work(scratch, "shy", {"one": {"shy_text": "a"}})
+    assert run(replace(asked, check=True))["one"].differences == ("a task that hides what it says (no_log)",)
+    assert here(scratch, "one") == ""
+    assert run(asked)["one"].changed
+    assert run(replace(asked, check=True))["one"].differences == ()
+
+
+def test_a_coded_secret_is_a_secret(scratch: Path) -> None:
+    tasks = '- ansible.builtin.fail: {msg: "<{{ leak_word | b64encode }}> <{{ leak_word | urlencode }}>"}\n'
+    role(scratch, "leak", tasks)
+    word = "pass/word+with=signs"
+    asked = work(scratch, "leak", {"one": {"leak_word": word}})
+    told = tuple(replace(one, secrets=(word,)) for one in asked.assignments)
+    assert run(replace(asked, assignments=told))["one"].message == "<***> <***>"
+
+
 def test_runs_at_the_same_time_do_not_mix(scratch: Path) -> None:
     role(scratch, "both", "- set_fact: {reconciler_outputs: {text: '{{ both_text }}'}}\n")
     asked = [work(scratch, "both", {"one": {"both_text": text}}) for text in ("a", "b")]
@@ -434,8 +453,10 @@ def test_what_cannot_be_meant_is_refused(scratch: Path, monkeypatch: pytest.Monk
 
 def test_a_role_that_can_not_be_read_says_so(scratch: Path) -> None:
     role(scratch, "broken", "- name: x\n  no.such.module: {}\n")
-    with pytest.raises(BackendError, match=r"could not run role broken: .*no\.such\.module"):
+    with pytest.raises(Rejected, match=r"role broken can't be read: .*no\.such\.module") as caught:
         run(work(scratch, "broken", {"one": {}}))
+    assert "roles/broken/tasks/main.yml:1" in str(caught.value)
+    assert str(scratch) not in str(caught.value)
 
 
 def test_without_ansible_the_error_says_what_to_install(

@@ -46,6 +46,14 @@ def test_without_a_list_all_are_used_and_others_that_come_move_nothing() -> None
     assert all(new in (old, "d") for old, new in zip(places, more.where(), strict=True))
 
 
+def test_a_rehearsal_stands_in_for_nothing_real_unless_it_is_named() -> None:
+    many = replace(plain(*(f"d{n}" for n in range(9)), targets=()), traits={"b": {"rehearsal": True}})
+    assert set(many.where()) == {"a", "c"}
+    assert replace(plain("d", targets=("b",)), traits=many.traits).where() == ["b"]
+    alone = replace(plain("d", targets=()), targets=(site("b"),), traits=many.traits)
+    assert alone.where() == ["b"]
+
+
 def test_only_targets_that_can_run_machines_count() -> None:
     paper = replace(plain("d", targets=("a",)), targets=(site("a", driver="disks"), site("b")))
     assert refusal(paper) == "no target has a place for it (none of a can run machines)"

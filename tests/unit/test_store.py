@@ -138,7 +138,7 @@ def test_a_run_is_recorded_from_begin_to_finish(location: str) -> None:
         assert history.last_run_time == LATER
         assert history.conditions[PART] == blocked
         assert history.conditions[OBJECT] == replace(standing(), since=LATER)
-        assert history.failed == {PART: LastTry(frozenset({change().digest}), LATER)}
+        assert history.failed == {PART: LastTry(frozenset({change().digest}), LATER, "time")}
         assert [entry.last_try for entry in history.conditions.values()] == [LATER, LATER]
         assert (found.run, found.exit_code, found.finished) == (run, 0, LATER)
         assert found.summary == {

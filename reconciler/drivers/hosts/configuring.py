@@ -208,12 +208,18 @@ def _run(client: Writer, backing: Backing, plays: Sequence[Sequence[Begun]]) -> 
     try:
         results = run_all(client, asked)
     except BackendError as error:  # nothing was done on any machine
-        return {one.step.number: error for play in plays for one in play}
+        return {one.step.number: _not_begun(client, one, error) for play in plays for one in play}
     became: Became = {}
     for play, told in zip(plays, results, strict=True):
         for one in play:
             became[one.step.number] = _ended(client, backing, one, told.get(one.place))
     return became
+
+
+def _not_begun(client: Writer, one: Begun, error: BackendError) -> BackendError:
+    with client.translated():
+        _take_back(client, _fresh(client, one.place), one)
+    return error
 
 
 def _ended(client: Writer, backing: Backing, one: Begun, result: HostResult | None) -> BackendError | None:

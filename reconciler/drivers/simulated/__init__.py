@@ -21,4 +21,5 @@ DRIVER = Driver(
     facts=facts,
     serves_every_kind=GenericHand,
     place=("world",),
+    traits=lambda _target: {"rehearsal": True},
 )
