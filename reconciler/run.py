@@ -85,6 +85,7 @@ def look(session: Session, wish: Wish, consent: Consent, observation: Observatio
 
 def apply(request: Request) -> Applied:
     """Converge once: plan, record, write, look again, until nothing moves or `--wait` is over."""
+    started = time.monotonic()
     session = open_session(request)
     with session.store.lease() as lease:
         session = replace(session, history=session.store.history(session.now), writes=True)
@@ -96,7 +97,8 @@ def apply(request: Request) -> Applied:
         first = look(session, wish, said, view.observation) if said.approved else view
         run = session.store.begin(session.revision, session.now)
         last, outcomes, seconds = _converge(session, wish, said, first, run, lease)
-        return _record(session, run, first, last, outcomes, seconds, said)
+        took = {"converge": seconds, "whole": time.monotonic() - started}
+        return _record(session, run, first, last, outcomes, took, said)
 
 
 def _consent(session: Session, view: View) -> Consent:
@@ -186,7 +188,7 @@ def _record(
     first: View,
     last: View,
     outcomes: list[Outcome],
-    seconds: float,
+    took: Mapping[str, float],
     said: Consent,
 ) -> Applied:
     """Conclude how everything stands, and leave the record of the run behind."""
@@ -198,11 +200,11 @@ def _record(
         session.revision,
         first.plan.digest,
         session.now,
-        session.now + timedelta(seconds=seconds),
+        session.now + timedelta(seconds=took["whole"]),
         tuple(outcomes),
         conditions,
         last.observation.blind,
-        {"converge": round(seconds, 3)},
+        {name: round(seconds, 3) for name, seconds in took.items()},
         int(code),
     )
     finish = session.store.finish_part if session.request.is_partial else session.store.finish

@@ -76,8 +76,8 @@ def _outcome_lines(outcome: Outcome, column: int, style: Style) -> Iterator[str]
 
 def _untouched(record: Record, left: Plan, style: Style) -> Iterator[str]:
     """Open changes that this run was not asked to apply (`--plan`, `--approve`, `--only`)."""
-    tried = {outcome.change.digest for outcome in record.outcomes}
-    count = sum(change.digest not in tried for change in left.open)
+    tried = {(outcome.change.ref, outcome.change.target) for outcome in record.outcomes}
+    count = sum((change.ref, change.target) not in tried for change in left.open)
     if count:
         yield style.dim(f"{words.counted(count, 'other change')} not applied by this run: reconciler plan")
         yield ""

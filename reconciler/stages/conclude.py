@@ -159,7 +159,8 @@ def _settle(ref: Ref, found: Iterable[Condition], evidence: Evidence, source: So
     if not entries:
         return _ready(ref, evidence, source, known)
     first = min(entries, key=lambda entry: (ORDER[entry.word], entry.ref))
-    message = _with_part(first, len(entries))
+    again = known is not None and first.message == known.message  # it backs off, and says so already
+    message = first.message if again else _with_part(first, len(entries))
     condition = replace(first, ref=ref, message=message, source=first.source if first.source.path else source)
     return _dated(condition, known, evidence.now)
 
