@@ -176,7 +176,9 @@ def add_selection(parser: argparse.ArgumentParser) -> None:
         help="only these targets; the name of a provider means all of its targets",
     )
     parser.add_argument(
-        "--deep", action="store_true", help="read everything deeply, also what is not due to be verified yet"
+        "--deep",
+        action="store_true",
+        help="read everything deeply, also what is not due to be verified yet; only `apply` runs roles",
     )
 
 

@@ -113,7 +113,7 @@ def change_lines(change: Change, column: int, style: Style, indent: str = "  ") 
     """One change: symbol, Ref and target; why and where from; then its fields."""
     yield _headline(change, column, style, indent)
     where = f" · {words.plain(str(change.source))}" if change.source.path else ""
-    yield indent + "    " + style.dim(words.reason(change.reason) + _order(change) + where)
+    yield indent + "    " + style.dim(words.because(change) + _order(change) + where)
     yield from _field_lines(change, style, indent + "    ")
 
 

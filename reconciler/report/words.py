@@ -54,6 +54,7 @@ _REASONS: Final[Mapping[str, str]] = {
     "Surplus": "its file does not want it any more",
 }
 
+_BECAUSE: Final = 160  # letters
 _SIMPLE: Final = re.compile(r"[A-Za-z0-9_./:@+-][A-Za-z0-9_./:@+= -]*\Z")
 _NOT_WORDS: Final = frozenset({"true", "false", "null", "absent", "none"})
 
@@ -144,6 +145,14 @@ def reason(word: str) -> str:
     """`Orphaned: no file declares it any more`; a reason that we have no prose for stays as it is."""
     prose = _REASONS.get(word)
     return f"{plain(word)}: {prose}" if prose else plain(word)
+
+
+def because(change: Change) -> str:
+    """Why there is a change: in our words, or, where a thing is broken, in those of its back-end."""
+    have = change.have
+    if have is None or have.reason != change.reason or change.reason in _REASONS:
+        return reason(change.reason)
+    return shorten(why(change.reason, have.message), _BECAUSE)
 
 
 def why(reason: str, message: str) -> str:

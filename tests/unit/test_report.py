@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -20,12 +21,14 @@ from reconciler.model import (
     Declared,
     FieldChange,
     Hold,
+    Observed,
     Outcome,
     Plan,
     Record,
     Ref,
     Result,
     Source,
+    State,
     Word,
 )
 from reconciler.report import history, markdown, pages, problems, reference, standing, text, words
@@ -103,6 +106,17 @@ def test_a_change_says_what_where_why_and_from_which_line() -> None:
 )
 def test_every_action_has_its_symbol(action: Action, symbol: str) -> None:
     assert f"\n  {symbol} SoftwareUpload/cms/root" in text.plan_text(plan(change("root", action)), {}, 1)
+
+
+def test_what_is_broken_says_how_in_the_back_ends_words() -> None:
+    have = Observed(ROOT, "SoftwareUpload", "stratum", {}, "u1", state=State.FAILED, reason="ServiceDown")
+    down = change("root", Action.UPDATE, reason="ServiceDown")
+    for message, said in (
+        ("nginx does not run", "ServiceDown: nginx does not run ·"),
+        ("\x1b[2J", r"\x1b[2J ·"),
+    ):
+        lines = text.plan_text(plan(replace(down, have=replace(have, message=message))), {}, 1).splitlines()
+        assert said in lines[2]
 
 
 def test_secrets_and_late_values_are_words() -> None:
