@@ -41,7 +41,8 @@ def library_of(
         problems += _roles(_files(snapshot, "roles/"))[1]
     problems = [*catalogue.problems, *problems]
     broken = frozenset("/".join(problem.path.split("/")[:2]) for problem in problems)
-    return Library(catalogue.services, {**builtin_roles(), **own}, broken), problems
+    roles = {name: role for name, role in {**builtin_roles(), **own}.items() if f"roles/{name}" not in broken}
+    return Library(catalogue.services, roles, broken), problems
 
 
 def _roles(files: Mapping[str, bytes]) -> tuple[dict[str, RoleFacts], list[Problem]]:
