@@ -206,6 +206,27 @@ def test_a_service_that_can_not_be_read_is_not_called_missing(
     assert "which there is not" not in text
 
 
+def test_a_bad_role_of_ones_own_is_not_taken_for_ours(cloud: GitRepository, capsys: Out) -> None:
+    template = (
+        "tosca_definitions_version: tosca_simple_yaml_1_0\nimports: [reconciler_types]\n"
+        "metadata: {template_version: 1.0.0}\ntopology_template:\n  node_templates:\n"
+        "    m: {type: tosca.nodes.indigo.Compute}\n"
+        "    s: {type: tosca.nodes.reconciler.WebServer, requirements: [{host: m}]}\n"
+    )
+    deployment = "kind: Deployment\nmetadata: {name: d, group: demo}\nspec: {service: web}\n"
+    cloud.commit(
+        {
+            "catalogue/web/template.yaml": template,
+            "roles/nginx/tasks/main.yml": "[]\n",
+            "roles/nginx/meta/argument_specs.yml": "x: [\n",
+            "deployments/demo/d.yaml": f"apiVersion: reconciler/v1\n{deployment}",
+        }
+    )
+    code, text = said(capsys, "validate")
+    assert code == ExitCode.INVALID
+    assert "there are problems in roles/nginx/" in text
+
+
 @pytest.mark.parametrize("command", ["validate", "plan", "apply"])
 def test_a_folder_that_is_not_there(command: str, capsys: Out) -> None:
     code, text = said(capsys, command, "/nonexistent")
