@@ -262,7 +262,7 @@ class Driver:
     kind that `hands` does not name: a list has to know what it lists. `write_seconds` is what one write
     may take where it moves data (0: the target's time-out). `traits` is what placement must know of a target
     and what its settings alone tell: `rootless`, `volumes`, `rehearsal` (nothing real). `place` names the
-    settings that say where its things are: with other values it is another place, and what stood is not there.
+    settings that say where its things are: with others it is another place, and what stood is not there.
     """
 
     name: str
@@ -289,17 +289,3 @@ class Driver:
         if hand is None:
             raise Rejected(f"targets of type {self.name} do not serve {primitive}")
         return hand
-
-
-__all__ = [
-    "Ask",
-    "BatchHand",
-    "Client",
-    "DataFolder",
-    "Driver",
-    "Hand",
-    "Kind",
-    "Places",
-    "Primitive",
-    "World",
-]

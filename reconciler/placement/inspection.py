@@ -55,6 +55,7 @@ def _as_inputs(problems: Iterable[object]) -> Iterator[Found]:
 
 def _of_roles(topology: Topology, library: Library) -> Iterator[Found]:
     """Is every role there, and are its variables what it takes?"""
+    silent: set[str] = set()
     for name, software in topology.software.items():
         role = library.roles.get(software.role)
         if role is None and f"roles/{software.role}" in library.broken:
@@ -63,6 +64,12 @@ def _of_roles(topology: Topology, library: Library) -> Iterator[Found]:
         if role is None:
             message = f"node {name} is configured by the role '{software.role}', which there is not"
             yield "spec.service", message, did_you_mean(software.role, library.roles)
+            continue
+        if software.variables and not role.described:
+            if role.name not in silent:
+                silent.add(role.name)
+                message = f"node {name}: roles/{role.name}/meta/argument_specs.yml is missing"
+                yield "spec.service", message, "it describes the variables that the role takes"
             continue
         for misfit in check_arguments(role.options, software.variables):
             message = f"node {name}, role {role.name}, {misfit.variable}: {misfit.message}"

@@ -2,7 +2,7 @@
 
 A role is a folder as Ansible knows it (ansible-core 2.19, "Roles" and "Role argument validation"), with one
 file more, `meta/reconciler.yml`: `description`, `rootless` (it runs without root in a private directory) and
-`removable` (it has `tasks/remove.yml`). Nothing here runs or renders a role.
+`removable` (it has `tasks/remove.yml`). Nothing here runs or renders a role, or loads Ansible.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from reconciler.errors import Problem, ReconcilerError
 from reconciler.guess import did_you_mean
 from reconciler.model import Json
 from reconciler.playbook.options import option_flaws
+from reconciler.playbook.tasks_files import Wrong, in_folders, not_yaml
 from reconciler.printable import printable, shown
 from reconciler.resources import roles_folder
 from reconciler.strict_yaml import Places, YamlError, read
@@ -37,6 +38,7 @@ class RoleFacts:
     """A role as the reconciler knows it. `content` are 12 hex digits over all its files.
 
     `options` are those of `argument_specs.main.options`: name → type, required, default, choices, …
+    `described`: the role has such a file, even if it names no options.
     """
 
     name: str
@@ -45,16 +47,7 @@ class RoleFacts:
     removable: bool
     description: str
     options: Mapping[str, Mapping[str, Json]]
-
-
-@dataclass(frozen=True, slots=True)
-class _Wrong:
-    """What is wrong in which file of the role, at which path of keys."""
-
-    file: str
-    path: Sequence[str | int]
-    message: str
-    hint: str = ""
+    described: bool = True
 
 
 def read_role(
@@ -65,16 +58,21 @@ def read_role(
     With any problem the role is None. Problems name the file as `<folder>/<name>/<path>`.
     """
     documents: dict[str, Any] = {}
-    problems = [found for file in (ABOUT, ARGUMENTS) for found in _read(name, files, file, folder, documents)]
+    wrong = [found for file in (ABOUT, ARGUMENTS) for found in _read(files, file, documents)]
     about, arguments = documents.get(ABOUT, {}), documents.get(ARGUMENTS, {})
-    wrong = [*_in_files(name, files), *_in_about(about, files), *_in_arguments(name, arguments)]
-    problems += [_located(entry, name, files, folder) for entry in wrong]
-    if problems:
-        return None, problems
+    wrong += [*_in_files(name, files), *_in_about(about, files), *_in_arguments(name, arguments)]
+    wrong += in_folders(name, files, rootless=about.get("rootless") is True)
+    if wrong:
+        return None, _located(wrong, files, f"{folder}/{name}")
     said = {"description": "", "rootless": False, "removable": False, **about}
-    options = _inside(arguments, _OPTIONS) or {}
     return RoleFacts(
-        name, content_of(files), said["rootless"], said["removable"], said["description"], options
+        name,
+        content_of(files),
+        said["rootless"],
+        said["removable"],
+        said["description"],
+        _inside(arguments, _OPTIONS) or {},
+        described=ARGUMENTS in files,
     ), []
 
 
@@ -117,60 +115,57 @@ def content_of(files: Mapping[str, bytes]) -> str:
     return whole.hexdigest()[:12]
 
 
-def _read(
-    name: str, files: Mapping[str, bytes], file: str, folder: str, documents: dict[str, Any]
-) -> Iterator[Problem]:
+def _read(files: Mapping[str, bytes], file: str, documents: dict[str, Any]) -> Iterator[Wrong]:
     """Read one file into `documents`, as a mapping; a file that is not there says nothing."""
     try:
         found = read(files[file]) if file in files else ()
     except YamlError as error:
-        path = printable(f"{folder}/{name}/{file}")
-        yield Problem(path, error.line, error.column, error.code, error.message, error.hint)
+        yield not_yaml(file, error)
         return
     if found and (len(found) > 1 or not isinstance(found[0].value, dict)):
-        yield _located(_Wrong(file, (), "one mapping is expected here"), name, files, folder)
+        yield Wrong(file, (), "one mapping is expected here")
     elif found:
         documents[file] = found[0].value
 
 
-def _in_files(name: str, files: Mapping[str, bytes]) -> Iterator[_Wrong]:
+def _in_files(name: str, files: Mapping[str, bytes]) -> Iterator[Wrong]:
     if not _NAME.match(name):
-        yield _Wrong(_MAIN, (), f"{shown(name)} is no name of a role", "small letters, digits and _")
+        yield Wrong(_MAIN, (), f"{shown(name)} is no name of a role", "small letters, digits and _")
     if _MAIN not in files:
-        yield _Wrong(_MAIN, (), f"role {shown(name)} has no {_MAIN}", "tasks begin there")
+        yield Wrong(_MAIN, (), f"role {shown(name)} has no {_MAIN}", "tasks begin there")
 
 
-def _in_about(about: Mapping[str, Any], files: Mapping[str, bytes]) -> Iterator[_Wrong]:
+def _in_about(about: Mapping[str, Any], files: Mapping[str, bytes]) -> Iterator[Wrong]:
     for key, value in about.items():
         expected = _ABOUT_KEYS.get(key)
         if expected is None:
-            yield _Wrong(ABOUT, (key,), f"unknown key {shown(key)}", did_you_mean(key, _ABOUT_KEYS))
+            yield Wrong(ABOUT, (key,), f"unknown key {shown(key)}", did_you_mean(key, _ABOUT_KEYS))
         elif not isinstance(value, expected):
             words = "text" if expected is str else "true or false"
-            yield _Wrong(ABOUT, (key,), f"{key} must be {words}")
+            yield Wrong(ABOUT, (key,), f"{key} must be {words}")
     if about.get("removable") is True and REMOVE not in files:
-        yield _Wrong(ABOUT, ("removable",), f"the role is removable but has no {REMOVE}", f"add {REMOVE}")
+        yield Wrong(ABOUT, ("removable",), f"the role is removable but has no {REMOVE}", f"add {REMOVE}")
 
 
-def _in_arguments(name: str, arguments: Mapping[str, Any]) -> Iterator[_Wrong]:
+def _in_arguments(name: str, arguments: Mapping[str, Any]) -> Iterator[Wrong]:
     if not arguments:
         return
     for depth, _ in enumerate(_OPTIONS[:2]):
         if not isinstance(_inside(arguments, _OPTIONS[: depth + 1]), dict):
-            yield _Wrong(ARGUMENTS, _OPTIONS[:depth], f"a mapping {_OPTIONS[depth]} is expected here")
+            yield Wrong(ARGUMENTS, _OPTIONS[:depth], f"a mapping {_OPTIONS[depth]} is expected here")
             return
     options = _inside(arguments, _OPTIONS)
     if options is None:
         return
     if not isinstance(options, dict):
-        yield _Wrong(ARGUMENTS, _OPTIONS, "options must be a mapping from variable to its description")
+        yield Wrong(ARGUMENTS, _OPTIONS, "options must be a mapping from variable to its description")
         return
     for variable in options:
         if not variable.startswith(f"{name}_"):
             hint = f"call it {name}_{shown(variable)}"
-            yield _Wrong(ARGUMENTS, (*_OPTIONS, variable), f"{shown(variable)} must begin with {name}_", hint)
+            yield Wrong(ARGUMENTS, (*_OPTIONS, variable), f"{shown(variable)} must begin with {name}_", hint)
     for path, message, hint in option_flaws(options):
-        yield _Wrong(ARGUMENTS, (*_OPTIONS, *path), message, hint)
+        yield Wrong(ARGUMENTS, (*_OPTIONS, *path), message, hint)
 
 
 def _inside(value: Any, path: Sequence[str]) -> Any:
@@ -180,9 +175,14 @@ def _inside(value: Any, path: Sequence[str]) -> Any:
     return value
 
 
-def _located(wrong: _Wrong, name: str, files: Mapping[str, bytes], folder: str) -> Problem:
-    line, column = (1, 1)
-    if wrong.file in files:
-        line, column = Places(files[wrong.file]).key(0, wrong.path)
-    path = printable(f"{folder}/{name}/{wrong.file}")
-    return Problem(path, line, column, "Invalid", printable(wrong.message), printable(wrong.hint))
+def _located(wrong: Sequence[Wrong], files: Mapping[str, bytes], folder: str) -> list[Problem]:
+    """The problems with their lines; a file is looked into once, however much is wrong with it."""
+    unplaced = {entry.file for entry in wrong if entry.place is None and entry.file in files}
+    places = {file: Places(files[file]) for file in unplaced}
+    return [_problem(entry, places.get(entry.file), folder) for entry in wrong]
+
+
+def _problem(entry: Wrong, places: Places | None, folder: str) -> Problem:
+    line, column = entry.place or (places.key(0, entry.path) if places else (1, 1))
+    path = printable(f"{folder}/{entry.file}")
+    return Problem(path, line, column, entry.code, printable(entry.message), printable(entry.hint))
