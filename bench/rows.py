@@ -13,6 +13,7 @@ from bench.command import Sample
 from bench.fleet import NOTE, STEPS, Fleet
 from bench.generate import BRANCH, Size
 from bench.ground import Ground
+from bench.lake import Lake, compare_checks, compare_copies
 from bench.machines import Machines, by_hand
 
 SITES = 20
@@ -216,6 +217,19 @@ def commit_to_200(place: Field) -> Measured:
     return Measured(2, samples, ratios)
 
 
+def lake(
+    compare: Callable[[Lake, int], tuple[list[Sample], list[float]]], files: int, kibibytes: int
+) -> Callable[[Field], Measured]:
+    """So many files of such a size; fewer bytes when it is tried out, not fewer files."""
+
+    def measure(place: Field) -> Measured:
+        folder = place.folder / f"{compare.__name__}-{files}"
+        samples, ratios = compare(Lake(folder, files, place.objects(kibibytes) * 1024), place.repeat)
+        return Measured(files, samples, ratios)
+
+    return measure
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """One line of the table."""
@@ -226,6 +240,8 @@ class Row:
     measure: Callable[[Field], Measured]
 
 
+_MANY, _LARGE = (2_000, 64), (4, 256 * 1024)  # files, KiB each
+_AS_BARE = Goal(ratio=1.25)  # at least 0.8 of what the bare programs do in the same time
 _QUIET = Goal(seconds=1.5, mib=150, calls=300)
 ROWS = (
     Row("start-version", "reconciler --version", Goal(0.15), start("--version")),
@@ -255,5 +271,19 @@ ROWS = (
     Row("quiet-200", "quiet pass over 200 configured machines", Goal(calls=4, ansible=0), quiet_200),
     Row(
         "commit-to-200", "from commit to page on new machines against by hand", Goal(ratio=1.3), commit_to_200
+    ),
+    Row("lake-copy", "copy 4 × 256 MiB against cp and sha256sum", _AS_BARE, lake(compare_copies, *_LARGE)),
+    Row(
+        "lake-copy-small",
+        "copy 2,000 × 64 KiB against cp and sha256sum",
+        _AS_BARE,
+        lake(compare_copies, *_MANY),
+    ),
+    Row("lake-verify", "verify 4 × 256 MiB against sha256sum", _AS_BARE, lake(compare_checks, *_LARGE)),
+    Row(
+        "lake-verify-small",
+        "verify 2,000 × 64 KiB against sha256sum",
+        _AS_BARE,
+        lake(compare_checks, *_MANY),
     ),
 )

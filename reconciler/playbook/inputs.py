@@ -82,7 +82,8 @@ def _play(number: int, works: Sequence[Work], called: Mapping[str, str]) -> dict
     """The name of a play is its number. A machine that failed in one is in no later one: so does Ansible."""
     work = works[number]
     role = {"name": work.role, "tasks_from": work.entry}
-    tasks = [*_gates(work, called), {"name": work.role, "import_role": role}, _note_end(number)]
+    whole = [{"name": work.role, "import_role": role}, {"name": "Handlers", "meta": "flush_handlers"}]
+    tasks = [*_gates(work, called), *whole, _note_end(number)]
     hosts = [called[assignment.machine.name] for assignment in work.assignments]
     return {
         "name": str(number),

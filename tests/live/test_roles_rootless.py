@@ -33,6 +33,7 @@ PROGRAMS = Path(sys.executable).parent
 HOSTILE = "<p>{{ 6 * 7 }} {% raw %} $(touch /tmp/x) ' \" ü\n</p>"
 TOKEN = "canary-of-the-token"
 SECONDS = 300
+REDIS = ("redis-server", "redis-tools", "liblzf1", "libjemalloc2", "liblua5.1-0")
 
 
 @dataclass
@@ -227,7 +228,7 @@ def test_removed_means_gone(machine: Machine) -> None:
 def test_a_service_that_cannot_start_says_why(machine: Machine) -> None:
     said = machine.apply(
         "platform",
-        "service.yml",
+        "service",
         platform_name="bad",
         platform_command=["/bin/sh", "-c", "echo no luck; exit 3"],
     )
@@ -242,12 +243,50 @@ def test_arguments_and_environment_of_a_service_are_text(machine: Machine) -> No
     write = f"import json, os, sys, time; {tell}; time.sleep(99)"
     machine.good(
         "platform",
-        "service.yml",
+        "service",
         platform_name="words",
         platform_command=[sys.executable, "-c", write, *words],
         platform_environment={"X": words[-1] + words[4]},
     )
     assert json.loads((machine.root / "seen").read_text()) == [words, words[-1] + words[4]]
+
+
+@pytest.mark.parametrize(
+    ("entry", "given", "said"),
+    [
+        ("service", {"platform_name": "x", "platform_state": "stopped"}, "platform_state must be one of"),
+        ("service", {"platform_command": ["/bin/true"]}, "missing required arguments: platform_name"),
+        ("service", {"platform_name": "x"}, "`platform_command` begins with the absolute path"),
+        ("service", {"platform_name": "x", "platform_command": ["true"]}, "the absolute path of a program"),
+        ("service", {"platform_name": "x y", "platform_state": "absent"}, "letters, digits, - and _"),
+        ("user", {}, "missing required arguments: platform_user"),
+        ("package", {"platform_name": "x"}, "missing required arguments: platform_packages"),
+    ],
+)
+def test_platform_says_what_is_wrong_before_it_does_anything(
+    machine: Machine, entry: str, given: dict[str, Any], said: str
+) -> None:
+    answer = machine.apply("platform", entry, **given)
+    assert answer.code != 0
+    assert said in " ".join(answer.text.replace("\\n", " ").split())
+    assert list(machine.root.iterdir()) == []
+
+
+@pytest.mark.skipif(bool(shutil.which("redis-server")), reason="a program that is installed is taken")
+def test_a_program_of_packages_finds_their_libraries(machine: Machine, tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    assert "usr/bin/redis-server links to redis-check-rdb" in _unpack(cache, *REDIS[:1])[1]
+    assert "redis-server needs liblzf.so.1" in _unpack(cache, *REDIS[:2])[1]
+    answers = [_unpack(cache, *REDIS)[0].splitlines() for _ in range(2)]
+    assert [said for said, _ in answers] == ["changed", "unchanged"]
+    program = answers[0][1]
+    assert answers[1][1] == program
+    command = [program, "--bind", "127.0.0.1", "--port", str(machine.port), "--save", ""]
+    machine.good("platform", "service", platform_name="redis", platform_command=command)
+    assert machine.runs("redis")
+    with socket.create_connection(("127.0.0.1", machine.port), timeout=10) as wire:
+        wire.sendall(b"PING\r\n")
+        assert wire.recv(100) == b"+PONG\r\n"
 
 
 def test_jupyter_works_and_keeps_its_token(machine: Machine) -> None:
@@ -297,6 +336,14 @@ def _yaml(value: Any, tag: str = "") -> str:
     if isinstance(value, list):
         return "[" + ", ".join(_yaml(entry, tag) for entry in value) + "]"
     return (tag if isinstance(value, str) else "") + json.dumps(value)
+
+
+def _unpack(cache: Path, *packages: str) -> tuple[str, str]:
+    """What unpack.sh says of the first package's program, and what it complains of."""
+    program = str(ROLES / "platform/files/unpack.sh")
+    command = ["sh", program, str(cache), packages[0], *packages]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=SECONDS)
+    return done.stdout, done.stderr
 
 
 def _stop(machine: Machine) -> str:

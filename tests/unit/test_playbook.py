@@ -277,6 +277,17 @@ def test_what_comes_after_a_failure_is_not_begun(scratch: Path) -> None:
     assert [here(scratch, name) for name in ("one", "two", "three")] == ["a", "", "c"]
 
 
+def test_a_handler_that_fails_fails_the_role(scratch: Path) -> None:
+    handlers = "- name: Tell\n  ansible.builtin.fail: {msg: no handler today}\n"
+    role(scratch, "told", WRITE.replace("CONTENT", "'x'") + "  notify: Tell\n", handlers__main_yml=handlers)
+    role(scratch, "next", WRITE.replace("CONTENT", "'y'"))
+    first, then = run_all([work(scratch, name, {"one": {}}) for name in ("told", "next")])
+    assert (first["one"].ok, first["one"].task) == (False, "Tell")
+    assert first["one"].message == "no handler today"
+    assert not then["one"].tried
+    assert here(scratch, "one") == "x"
+
+
 def test_a_role_that_ends_early_has_gone_well(scratch: Path) -> None:
     role(scratch, "early", "- ansible.builtin.meta: end_host\n- ansible.builtin.fail: {msg: never}\n")
     role(scratch, "quick", "- debug: {msg: x}\n- ansible.builtin.meta: end_host\n")

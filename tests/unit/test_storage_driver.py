@@ -8,6 +8,7 @@ import os
 import shutil
 import socket
 import tempfile
+import tracemalloc
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -309,6 +310,17 @@ def test_size_checks_look_at_size_and_time_only(site: Site) -> None:
     assert content(site.folder / A) == FILES
     os.utime(site.folder / A / "empty", ns=(1, 1))
     site.converge(BARI, CNAF, of, deep=True)
+
+
+def test_a_repaired_file_has_the_time_that_the_manifest_says(site: Site) -> None:
+    of = rule(copies=1, verify={"how": "size"})
+    site.converge(BARI, of)
+    (site.folder / A / "run-1.root").write_bytes(b"short")
+    os.utime(site.folder / "uploads/bari/higgs/run-1.root", ns=(1, 1))
+    (change,) = site.changes([BARI, of], site.observed(deep=True))
+    site.perform(change)
+    assert content(site.folder / A) == FILES
+    assert (site.folder / A / "run-1.root").stat().st_mtime == 1_767_225_600
 
 
 def test_twenty_differences_are_shown_and_the_rest_counted(site: Site) -> None:
@@ -890,6 +902,36 @@ def test_an_interrupted_copy_goes_on_where_it_was(site: Site) -> None:
     site.converge(BARI, rule(copies=1))
     final = {path.name: path.stat().st_ino for path in (site.folder / A).rglob("*.root")}
     assert {name: final[name] for name in kept} == kept
+
+
+def test_what_an_interrupted_copy_left_is_compared_with_the_upload(site: Site) -> None:
+    """After a power cut a file may have the right size and time, and no bytes."""
+    site.converge(BARI)
+    assert killed(site, lambda: site.converge(BARI, rule(copies=1)), 20)
+    (place,) = (site.folder / "sites/bari/disk-a/.reconciler").glob("new~*")
+    left = [path for path in place.rglob("*.root") if path.parent.name != ".reconciler"]
+    assert left
+    for path in left:
+        status = path.stat()
+        path.write_bytes(b"\0" * status.st_size)
+        os.utime(path, ns=(status.st_mtime_ns, status.st_mtime_ns))
+    site.converge(BARI, rule(copies=1), deep=True)
+    assert content(site.folder / A) == FILES
+
+
+def test_large_files_are_copied_whole_in_little_memory(site: Site) -> None:
+    large = {f"large-{more}": os.urandom(1024) * (16 * 1024) + b"!" * more for more in (0, 1)}
+    upload(site.folder / "uploads/bari", large)
+    site.converge(BARI, rule(copies=1))
+    changes = [c for c in site.changes([BARI, CNAF, rule()], site.observed()) if c.target == "cnaf"]
+    site.perform(changes[0])
+    tracemalloc.start()
+    try:
+        site.perform(changes[1])
+        assert tracemalloc.get_traced_memory()[1] < 8 * 1024 * 1024
+    finally:
+        tracemalloc.stop()
+    assert content(site.folder / B) == {**FILES, **large}
 
 
 def test_an_upload_that_changes_while_it_is_read_is_not_taken(site: Site) -> None:

@@ -5,9 +5,13 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from typing import Final
 
 from reconciler.drivers.storage import folders
+from reconciler.drivers.storage.finishing import bring_to_disk, refuse_clashes, remove_others
 from reconciler.drivers.storage.layout import OURS
 from reconciler.drivers.storage.manifest import (
     CHUNK,
@@ -18,12 +22,14 @@ from reconciler.drivers.storage.manifest import (
     differences,
     free_bytes,
     path_of,
+    sha256_of,
 )
 from reconciler.drivers.storage.sources import Source, Sources
 from reconciler.drivers.storage.writing import Writing
 from reconciler.errors import Conflict, Rejected, Transient
 
-_PART = "file.part"
+_PART: Final = "file.part"
+_AHEAD: Final = 16 * CHUNK  # bytes that may wait in memory before the disk gets to work
 
 
 class Unreadable(Exception):
@@ -37,16 +43,17 @@ def fill(writing: Writing, folder: int, sources: Sources) -> Manifest:
     changes while it is read.
     """
     manifest = sources.manifest()
-    if manifest is None:
-        manifest = _ingest(writing, folder, sources)
-    else:
-        _refuse_without_room(folder, manifest.size)
-        for entry in manifest.entries:
-            if not _has(folder, entry):
-                _fetch_to_place(writing, folder, entry, sources)
-    _remove_others(writing, folder, manifest)
-    _refuse_clashes(folder, manifest)
-    _sync(folder, manifest)
+    with _workplace(writing, folder) as place:
+        if manifest is None:
+            manifest = _ingest(place, sources)
+        else:
+            _refuse_without_room(folder, manifest.size)
+            for entry in manifest.entries:
+                if not _has(folder, entry):
+                    _fetch_to_place(place, entry, sources)
+    remove_others(writing, folder, manifest)
+    refuse_clashes(folder, manifest)
+    bring_to_disk(folder, manifest)
     return manifest
 
 
@@ -59,40 +66,52 @@ def repair(writing: Writing, folder: int, manifest: Manifest, how: str, sources:
             *way, name = path.split("/")
             with folders.below(folder, way) as parent:
                 writing.remove(parent, name)
-    for path in bad:
-        if path in wanted and not _only_the_time(writing, folder, wanted[path]):
-            _fetch_to_place(writing, folder, wanted[path], sources)
-    _sync(folder, manifest)
+    with _workplace(writing, folder) as place:
+        for path in bad:
+            if path in wanted and not _only_the_time(writing, folder, wanted[path]):
+                _fetch_to_place(place, wanted[path], sources)
+    bring_to_disk(folder, manifest)
 
 
 # -- one file --------------------------------------------------------------------------------
 
 
-def _fetch_to_place(writing: Writing, folder: int, entry: Entry, sources: Sources) -> None:
-    """The right bytes, from the first source that has them; whole at its place by one rename."""
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """An open replica, and our own part of it, where files lie until they are whole."""
+
+    writing: Writing
+    folder: int
+    ours: int
+
+
+@contextmanager
+def _workplace(writing: Writing, folder: int) -> Iterator[_Place]:
+    """Without what a killed run left of a file."""
     with folders.below(folder, (OURS,)) as ours:
-        for source in sources.all:
-            writing.remove(ours, _PART)
-            try:
-                found = _copy(writing, source, entry.path, ours)
-            except Unreadable:
-                continue
-            if found.sha256 == entry.sha256:
-                _place(writing, folder, ours, entry)
-                return
         writing.remove(ours, _PART)
+        yield _Place(writing, folder, ours)
+
+
+def _fetch_to_place(place: _Place, entry: Entry, sources: Sources) -> None:
+    """The right bytes, from the first source that has them; whole at its place by one rename."""
+    for source in sources.all:
+        with suppress(Unreadable):
+            found = _copy(place, source, entry.path, entry.changed)
+            if found.sha256 == entry.sha256:
+                _to_place(place, entry.path)
+                return
+        place.writing.remove(place.ours, _PART)
     hint = "bring the upload back, or remove the rule"
     raise Rejected(f"no place has {entry.path} with the right content; tried: {sources.tried()}", hint=hint)
 
 
-def _place(writing: Writing, folder: int, ours: int, entry: Entry) -> None:
-    *way, name = entry.path.split("/")
-    with folders.opened_file(ours, _PART) as file:
-        writing.set_time(file, entry.changed)
-    with writing.folder(folder, way) as parent:
+def _to_place(place: _Place, path: str) -> None:
+    *way, name = path.split("/")
+    with place.writing.folder(place.folder, way) as parent:
         if _is_folder(parent, name):
-            writing.remove(parent, name)
-        writing.rename(ours, _PART, parent, name)
+            place.writing.remove(parent, name)
+        place.writing.rename(place.ours, _PART, parent, name)
 
 
 def _is_folder(folder: int, name: str) -> bool:
@@ -101,19 +120,20 @@ def _is_folder(folder: int, name: str) -> bool:
     return False
 
 
-def _copy(writing: Writing, source: Source, path: str, ours: int) -> Entry:
-    """Copy one file to its temporary place, and say what it was. OSErrors are those of the writing."""
+def _copy(place: _Place, source: Source, path: str, changed: int | None = None) -> Entry:
+    """Copy one file to its temporary place, and say what it was. OSErrors are those of the writing.
+
+    `changed` is the time of change that the copy gets, else that of the source.
+    """
     with ExitStack() as stack:
         file = _open_source(stack, source, path)
-        out = stack.enter_context(writing.new_file(ours, _PART))
+        out = stack.enter_context(place.writing.new_file(place.ours, _PART))
         before = os.fstat(file)
-        size, sha256 = _stream(writing, file, out, source.label)
+        size, sha256 = _stream(place.writing, file, out, source.label)
         after = os.fstat(file)
-        if (before.st_size, before.st_mtime_ns) != (
-            after.st_size,
-            after.st_mtime_ns,
-        ) or size != after.st_size:
+        if (before.st_size, before.st_mtime_ns) != (size, after.st_mtime_ns) or after.st_size != size:
             raise Conflict(f"{path} of {source.label} changed while it was read")
+        place.writing.set_time(out, before.st_mtime_ns if changed is None else changed)
         return Entry(path, size, sha256, before.st_mtime_ns)
 
 
@@ -125,18 +145,24 @@ def _open_source(stack: ExitStack, source: Source, path: str) -> int:
 
 
 def _stream(writing: Writing, file: int, out: int, label: str) -> tuple[int, str]:
-    digest, size = hashlib.sha256(usedforsecurity=False), 0
+    digest, size, begun = hashlib.sha256(usedforsecurity=False), 0, 0
     buffer = memoryview(bytearray(CHUNK))
-    while True:
-        try:
-            count = os.readv(file, [buffer])
-        except OSError as error:
-            raise Unreadable(f"{label}: {error}") from error
-        if not count:
-            return size, digest.hexdigest()
-        digest.update(buffer[:count])
-        writing.write(out, buffer[:count])
-        size += count
+    while piece := _piece(file, buffer, label):
+        digest.update(piece)
+        writing.write(out, piece)
+        size += len(piece)
+        if size - begun >= _AHEAD:
+            writing.hasten(out, begun, size)
+            begun = size
+    writing.hasten(out, begun, size)
+    return size, digest.hexdigest()
+
+
+def _piece(file: int, buffer: memoryview, label: str) -> memoryview:
+    try:
+        return buffer[: os.readv(file, [buffer])]
+    except OSError as error:
+        raise Unreadable(f"{label}: {error}") from error
 
 
 def _has(folder: int, entry: Entry) -> bool:
@@ -164,15 +190,15 @@ def _only_the_time(writing: Writing, folder: int, entry: Entry) -> bool:
 # -- the first copy --------------------------------------------------------------------------
 
 
-def _ingest(writing: Writing, folder: int, sources: Sources) -> Manifest:
+def _ingest(place: _Place, sources: Sources) -> Manifest:
     """Make a replica, and its manifest, from the first upload that is there."""
     if not sources.uploads:
         hint = "put the data below the target's `uploads`, or correct spec.source"
         raise Rejected(f"there is no copy and no upload; tried: {sources.tried()}", hint=hint)
     upload = sources.uploads[0]
     listed = _listed(upload)
-    _refuse_without_room(folder, sum(found.status.st_size for found in listed))
-    entries = [_taken(writing, folder, upload, found) for found in listed]
+    _refuse_without_room(place.folder, sum(found.status.st_size for found in listed))
+    entries = [_taken(place, upload, found) for found in listed]
     return Manifest(tuple(sorted(entries)))
 
 
@@ -192,19 +218,32 @@ def _listed(upload: Source) -> list[folders.Found]:
     return listed
 
 
-def _taken(writing: Writing, folder: int, upload: Source, found: folders.Found) -> Entry:
+def _taken(place: _Place, upload: Source, found: folders.Found) -> Entry:
+    here = _left(place.folder, found)
+    if here is not None and here.sha256 == _sum_of(upload, found.path):
+        return here
+    try:
+        entry = _copy(place, upload, found.path)
+    except Unreadable as error:
+        raise Conflict(f"the upload changed while it was read: {error}") from error
+    _to_place(place, found.path)
+    return entry
+
+
+def _left(folder: int, found: folders.Found) -> Entry | None:
+    """What an interrupted attempt left of this file, when size and time say that it may be whole."""
     with suppress(OSError), folders.opened_file(folder, found.path) as file:
         here = os.fstat(file)
         if (here.st_size, here.st_mtime_ns) == (found.status.st_size, found.status.st_mtime_ns):
-            return Entry(found.path, here.st_size, checksum(folder, found.path), here.st_mtime_ns)
-    with folders.below(folder, (OURS,)) as ours:
-        writing.remove(ours, _PART)
-        try:
-            entry = _copy(writing, upload, found.path, ours)
-        except Unreadable as error:
-            raise Conflict(f"the upload changed while it was read: {error}") from error
-        _place(writing, folder, ours, entry)
-    return entry
+            return Entry(found.path, here.st_size, sha256_of(file), here.st_mtime_ns)
+    return None
+
+
+def _sum_of(upload: Source, path: str) -> str:
+    """What the upload holds, read anew: after a power cut a file of the right size may hold anything."""
+    with suppress(OSError):
+        return checksum(upload.folder, path)
+    return ""
 
 
 # -- the whole -------------------------------------------------------------------------------
@@ -220,39 +259,3 @@ def _refuse_without_room(folder: int, size: int) -> None:
 def no_room(needed: int, free: int) -> Transient:
     """The disk is full: how much is needed."""
     return Transient(f"no room: {needed} bytes are needed, {max(free, 0)} are free", hint="make room there")
-
-
-def _remove_others(writing: Writing, folder: int, manifest: Manifest) -> None:
-    wanted = {entry.path for entry in manifest.entries}
-    for found in list(folders.walk(folder, skip=OURS)):
-        if found.path not in wanted:
-            *way, name = found.path.split("/")
-            with folders.below(folder, way) as parent:
-                writing.remove(parent, name)
-
-
-def _refuse_clashes(folder: int, manifest: Manifest) -> None:
-    """On file systems that do not tell upper from lower case two files would be one."""
-    folded: dict[str, str] = {}
-    for entry in manifest.entries:
-        other = folded.setdefault(entry.path.casefold(), entry.path)
-        if other != entry.path and _inode(folder, other) == _inode(folder, entry.path):
-            raise Rejected(f"{other} and {entry.path} are one file on this file system; rename one")
-
-
-def _inode(folder: int, path: str) -> int:
-    with folders.opened_file(folder, path) as file:
-        return os.fstat(file).st_ino
-
-
-def _sync(folder: int, manifest: Manifest) -> None:
-    """Have all files and directories on the disk; after all were written, which is faster."""
-    ways: set[tuple[str, ...]] = {()}
-    for entry in manifest.entries:
-        *way, _ = entry.path.split("/")
-        ways.update(tuple(way[:depth]) for depth in range(1, len(way) + 1))
-        with folders.opened_file(folder, entry.path) as file:
-            os.fsync(file)
-    for names in sorted(ways, reverse=True):
-        with folders.below(folder, names) as inner:
-            os.fsync(inner)

@@ -124,8 +124,11 @@ def _walk(folder: int, prefix: str, skip: str, depth: int) -> Iterator[Found]:
 def opened_file(folder: int, path: str) -> Iterator[int]:
     """A plain file below an open directory, for reading. Raises OSError for anything else."""
     *way, name = path.split("/")
-    with below(folder, way) as parent:
-        file = os.open(name, FILE, dir_fd=parent)
+    if way:
+        with below(folder, way) as parent:
+            file = os.open(name, FILE, dir_fd=parent)
+    else:
+        file = os.open(name, FILE, dir_fd=folder)
     try:
         if not stat.S_ISREG(os.fstat(file).st_mode):
             raise OSError(f"{path} is not a plain file")

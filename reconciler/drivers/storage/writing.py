@@ -44,6 +44,14 @@ class Writing:
             self._before("write")
             view = view[os.write(file, view) :]
 
+    def hasten(self, file: int, start: int, end: int) -> None:
+        """Have the kernel begin to bring these bytes to the disk: a later fsync has little to wait for.
+
+        That is what Linux does on POSIX_FADV_DONTNEED with bytes that are not on the disk yet; it does not
+        drop them. Nothing is promised.
+        """
+        os.posix_fadvise(file, start, end - start, os.POSIX_FADV_DONTNEED)
+
     def set_time(self, file: int, nanoseconds: int) -> None:
         """The time of the last change; set when a file is whole."""
         self._before("utime")

@@ -1,0 +1,126 @@
+"""The settings of a target of type rucio: JSON Schema, draft 2020-12, closed."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+# A password or a token must not go over a network in the clear.
+_URL: Final = r"^(https://[A-Za-z0-9.-]+(:[0-9]{1,5})?|http://(localhost|127\.0\.0\.1)(:[0-9]{1,5})?)(/[A-Za-z0-9._~/-]*)?$"
+_REFERENCE: Final = {"type": "string", "pattern": "^(env|file|age):", "maxLength": 1024}
+_FILE: Final = {"type": "string", "pattern": "^/", "maxLength": 1024}
+
+
+def _needs(sort: str, *needed: str) -> dict[str, Any]:
+    """Of the keys of all sorts of login, this one has these, and no others."""
+    every = {"username", "password", "token", "certificate", "key"}
+    return {
+        "if": {"properties": {"type": {"const": sort}}},
+        "then": {"required": list(needed), "properties": dict.fromkeys(sorted(every - {*needed}), False)},
+    }
+
+
+_AUTH: Final[dict[str, Any]] = {
+    "title": "Login",
+    "description": "Who we are for this Rucio.",
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["type"],
+    "properties": {
+        "type": {
+            "title": "Type",
+            "description": "userpass: a user and a password. oidc: a token that somebody keeps fresh. "
+            "x509: a certificate and its key.",
+            "enum": ["userpass", "oidc", "x509"],
+            "examples": ["userpass"],
+        },
+        "username": {
+            "title": "User",
+            "description": "The user whose identity the account has (userpass).",
+            "type": "string",
+            "pattern": "^[!-~]+$",
+            "maxLength": 255,
+            "examples": ["reconciler"],
+        },
+        "password": {
+            **_REFERENCE,
+            "title": "Password",
+            "description": "A reference to the password (userpass).",
+            "examples": ["env:RUCIO_PASSWORD", "file:/etc/reconciler/rucio#password"],
+        },
+        "token": {
+            **_REFERENCE,
+            "title": "Token",
+            "description": "A reference to a bearer token that Rucio accepts (oidc). Each run reads it anew.",
+            "examples": ["file:/run/reconciler/token"],
+        },
+        "certificate": {
+            **_FILE,
+            "title": "Certificate",
+            "description": "The file of the certificate, PEM, with what else the chain needs (x509).",
+            "examples": ["/etc/reconciler/usercert.pem"],
+        },
+        "key": {
+            **_FILE,
+            "title": "Key",
+            "description": "The file of its private key, PEM, without a passphrase, for us only (x509).",
+            "examples": ["/etc/reconciler/userkey.pem"],
+        },
+    },
+    "allOf": [
+        _needs("userpass", "username", "password"),
+        _needs("oidc", "token"),
+        _needs("x509", "certificate", "key"),
+    ],
+    "examples": [{"type": "userpass", "username": "reconciler", "password": "env:RUCIO_PASSWORD"}],
+}
+
+SETTINGS: Final[dict[str, Any]] = {
+    "$schema": "https://json-schema.org/draft/2020-12/schema",
+    "title": "Settings of a target of type rucio",
+    "description": "A Rucio server, and the account that acts there. Nothing else is read: no rucio.cfg, and "
+    "no variable of the environment.",
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["url", "account", "auth"],
+    "properties": {
+        "url": {
+            "title": "Address",
+            "description": "The address of its REST interface. Without TLS on this machine only.",
+            "type": "string",
+            "pattern": _URL,
+            "maxLength": 1024,
+            "examples": ["https://rucio.example.org", "https://rucio.example.org:443/api"],
+        },
+        "authUrl": {
+            "title": "Address for login",
+            "description": "Where it gives tokens. Left out: at `url`.",
+            "type": "string",
+            "pattern": _URL,
+            "maxLength": 1024,
+            "examples": ["https://rucio-auth.example.org"],
+        },
+        "account": {
+            "title": "Account",
+            "description": "The Rucio account that owns what we make. It should be used for nothing else.",
+            "type": "string",
+            "pattern": "^[a-z0-9_-]{1,25}$",
+            "examples": ["reconciler"],
+        },
+        "auth": _AUTH,
+        "vo": {
+            "title": "VO",
+            "description": "The virtual organisation, where one server has several.",
+            "type": "string",
+            "pattern": "^[A-Za-z0-9_.-]{1,64}$",
+            "default": "def",
+            "examples": ["def"],
+        },
+        "ca": {
+            "title": "Authorities",
+            "description": "The file or folder of the certificate authorities for the server's certificate. "
+            "Left out: those of the Python package certifi.",
+            **_FILE,
+            "examples": ["/etc/grid-security/certificates", "/etc/ssl/certs/ca-certificates.crt"],
+        },
+    },
+}
