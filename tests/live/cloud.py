@@ -42,7 +42,11 @@ spec:
   location: {site: LAB, country: IT}
   groups: [cms, virgo]
   targets:
-    - {type: hosts, machines: nspawn, path: PATH, network: NETWORK}
+    - type: hosts
+      machines: nspawn
+      path: PATH
+      network: NETWORK
+      capacity: {machines: 40, cores: 100, memory: 100GiB}  # whatever this host has: they are small
 """
 
 

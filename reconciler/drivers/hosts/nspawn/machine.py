@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import socket
+import tempfile
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -197,11 +198,11 @@ def _machine(at: Place) -> Machine:
 def _host_key(file: Path) -> str:
     """The public half of the host key, made when it is not there yet. ssh-keygen(1) makes and reads it."""
     if not file.exists():
-        new = file.with_name("host_key.new")
-        new.unlink(missing_ok=True)  # of a process that was killed
-        run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", str(new))
-        new.with_name("host_key.new.pub").unlink()  # the private key says it as well
-        new.rename(file)
+        # aside: the ssh-keygen of a process that was killed may still be at work
+        with tempfile.TemporaryDirectory(prefix="host_key-", dir=file.parent) as aside:
+            new = Path(aside) / "key"
+            run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", str(new))
+            new.rename(file)
     return " ".join(run("ssh-keygen", "-y", "-f", str(file)).split()[:2])
 
 
