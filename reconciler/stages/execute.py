@@ -42,6 +42,7 @@ class Execution:
         self._leaving = {job.leaves for job in self._waiting.values()}
         self._unlooked = set(observation.things)  # not looked at since the start, or written since
         self._written: set[str] = set()
+        self._looking = 0.0  # seconds that the last look took
         self._index()
 
     # -- the loop ----------------------------------------------------------------------------
@@ -53,7 +54,7 @@ class Execution:
             moved = self._ready_up() + self._send()
             if self._under_way() or self._later():
                 moved += self._take(self._next_event() - time.monotonic())
-            if self._can_look():
+            if self._waiting:  # for what a look could tell
                 moved += self._look()
             if moved:
                 news = time.monotonic()
@@ -199,6 +200,7 @@ class Execution:
         if jobs:
             self._written.add(name)
             self._unlooked.add(name)
+            place.came_back(self._looking)
             errors = errors_of(answer, len(jobs))
             place.note(told_by(errors))
             refs = to_make(jobs)
@@ -247,12 +249,9 @@ class Execution:
 
     # -- looking again -----------------------------------------------------------------------
 
-    def _can_look(self) -> bool:
-        """Does a job wait for what a look at an idle target could tell?"""
-        return bool(self._waiting) and bool(self._idle_written())
-
     def _idle_written(self) -> frozenset[str]:
-        busy = {name for name, place in self._places.items() if place.sent or place.ready}
+        now = time.monotonic()
+        busy = {name for name, place in self._places.items() if not place.may_look(now)}
         return frozenset(self._written - busy - self.observation.blind.keys())
 
     def _look(self) -> int:
@@ -261,7 +260,9 @@ class Execution:
             return 0
         self._written -= again
         self._unlooked -= again
+        began = time.monotonic()
         self.observation = self.observation.updated(self.orders.look(again))
+        self._looking = time.monotonic() - began
         self._index()
         return 1
 
@@ -283,6 +284,9 @@ class Execution:
     def _next_event(self) -> float:
         now = time.monotonic()
         moments = [moment for place in self._places.values() for moment in place.moments(now)]
+        if self._waiting:
+            looks = (self._places[name].look_at for name in self._written & self._places.keys())
+            moments += [moment for moment in looks if moment > now]
         return min(moments, default=now)
 
 

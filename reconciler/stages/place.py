@@ -19,6 +19,12 @@ Numbers = tuple[int, ...]  # of the jobs of one call
 TRIES = 3
 
 
+LOOK_AFTER = 0.5  # seconds after an answer, until a target with long writes is looked at meanwhile
+
+
+_LOOKS = 20
+
+
 BREAKS_AFTER = 5  # calls in a row that failed for a reason of the target's, not of the object's
 
 
@@ -44,6 +50,7 @@ class Place:
     broken: str = ""
     lost: int = 0  # threads that never came back
     next_slot: float = 0.0
+    look_at: float = 0.0  # when it may be looked at although it is written to
 
     @property
     def limit(self) -> float:
@@ -61,6 +68,15 @@ class Place:
         if self.broken:
             return "CircuitOpen", f"{self.target.name} refused too often: {self.broken}"
         return "DeadlinePassed", "there was no time left in this run; the next one goes on"
+
+    def may_look(self, now: float) -> bool:
+        """Is nothing under way here, or only what takes long, so that others need not wait for it?"""
+        idle = not self.sent and not self.ready
+        return idle or (self.driver.write_seconds > 0 and now >= self.look_at)
+
+    def came_back(self, looking: float) -> None:
+        """A call did. `looking`: seconds that the last look took; looks take a small part of the time."""
+        self.look_at = time.monotonic() + max(LOOK_AFTER, _LOOKS * looking)
 
     @property
     def full(self) -> bool:

@@ -71,10 +71,18 @@ def _put(client: Site, entry: Change, mark: Mark) -> None:
 
 
 def carry_out(
-    changes: list[Change], hand: Many, site: Site, *, concurrency: int = 4, timeout: float = 5.0
+    changes: list[Change],
+    hand: Hand,
+    site: Site,
+    *,
+    concurrency: int = 4,
+    timeout: float = 5.0,
+    write_seconds: float = 0.0,
 ) -> dict[str, Outcome]:
     """Carry out these changes; what became of each node."""
-    driver = Driver("paper", {}, lambda *_: site, lambda *_: site, {"thing": hand})
+    driver = Driver(
+        "paper", {}, lambda *_: site, lambda *_: site, {"thing": hand}, write_seconds=write_seconds
+    )
     orders = Orders(
         targets={"here": Target("here", "paper", "here", concurrency=concurrency, timeout=timeout)},
         driver=lambda _name: driver,
@@ -282,6 +290,30 @@ def test_batches_are_written_at_the_same_time() -> None:
     done = carry_out([change(Action.CREATE, one) for one in wishes], hand, site)
     assert {outcome.result for outcome in done.values()} == {"Applied"}
     assert sorted(sorted(nodes) for nodes in hand.calls) == [["p0", "p1"], ["q0", "q1"]]
+
+
+class Long(Hand):
+    """One write that goes on until another thing was written, too."""
+
+    def __init__(self) -> None:
+        self.other = threading.Event()
+        self.in_time = False
+
+    def apply(self, client: Site, change: Change, mark: Mark) -> None:
+        if change.ref.part == "long.thing":
+            self.in_time = self.other.wait(8)
+        super().apply(client, change, mark)
+        if change.ref.part == "then.thing":
+            self.other.set()
+
+
+def test_what_takes_long_holds_nothing_else_up_at_its_target() -> None:
+    hand, site = Long(), Site()
+    first = wish("first")
+    wishes = (wish("long"), first, wish("then", (first.ref,)))
+    done = carry_out([change(Action.CREATE, one) for one in wishes], hand, site, write_seconds=60)
+    assert {outcome.result for outcome in done.values()} == {"Applied"}
+    assert hand.in_time
 
 
 @pytest.mark.parametrize("count", [0, 2, 6])
