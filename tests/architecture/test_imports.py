@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "reconciler"
 HEAVY = (
     "ansible", "ansible_runner", "apscheduler", "cryptography", "git", "jsonschema", "jsonschema_rs",
-    "pyrage", "rucio", "sqlalchemy", "toscaparser", "yaml", "zstandard",
+    "pyrage", "requests", "rucio", "sqlalchemy", "toscaparser", "yaml", "zstandard",
 )  # fmt: skip
 
 # One process that knows nothing of ours forks a child for each module: alone, and quick.
