@@ -8,7 +8,8 @@ MAKEFLAGS += --no-print-directory
 PYTHON ?= python3
 export PYTHON
 BIN := .venv/bin
-WORKERS ?= auto
+# one more than cores: many tests wait for something
+WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 TESTS ?= tests
 
 .PHONY: help demo demo-machines demo-clean test test-machines kill-all check format lint types floors fresh bench schemas docs wheel lock clean run-environment dev-environment
@@ -33,7 +34,7 @@ test: dev-environment ## the whole suite (TESTS=tests/unit for a part, WORKERS=4
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m 'not machines' $(TESTS)
 
 test-machines: dev-environment ## roles and services on machines, for a quarter of an hour (those of systemd-nspawn need root on Debian)
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m machines tests/live
+	@$(BIN)/python -m pytest -n auto --dist loadfile -m machines tests/live
 
 kill-all: dev-environment ## SIGKILL at every write of both applies, and at more points of role runs (half an hour)
 	@KILL_STRIDE=1 CONTRACT_POINTS=6 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal tests/kill tests/contract

@@ -24,7 +24,7 @@ def end_processes(folder: str) -> None:
         stopped |= found
     _signal(stopped, signal.SIGKILL)
     until = time.monotonic() + _PATIENCE
-    while stopped and time.monotonic() < until and processes_of(folder):
+    while time.monotonic() < until and stopped & dict(_parents()).keys():  # orphans among them name no folder
         time.sleep(_PAUSE)
 
 
