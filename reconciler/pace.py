@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-SHORTEST: Final = 0.1  # seconds
+SHORTEST: Final = 0.4  # seconds; machines that are made together are ready together, and go in one call
 LONGEST: Final = 5.0  # seconds
 _SHARE: Final = 1 / 3
 
