@@ -208,7 +208,7 @@ def _run(client: Writer, backing: Backing, plays: Sequence[Sequence[Begun]]) -> 
     try:
         results = run_all(client, asked)
     except BackendError as error:  # nothing was done on any machine
-        return {one.step.number: _not_begun(client, one, error) for play in plays for one in play}
+        return {one.step.number: _given_back(client, one, error) for play in plays for one in play}
     became: Became = {}
     for play, told in zip(plays, results, strict=True):
         for one in play:
@@ -216,14 +216,10 @@ def _run(client: Writer, backing: Backing, plays: Sequence[Sequence[Begun]]) -> 
     return became
 
 
-def _not_begun(client: Writer, one: Begun, error: BackendError) -> BackendError:
-    with client.translated():
-        _take_back(client, _fresh(client, one.place), one)
-    return error
-
-
 def _ended(client: Writer, backing: Backing, one: Begun, result: HostResult | None) -> BackendError | None:
     failed = error_of(result)
+    if isinstance(failed, Untried):
+        return _given_back(client, one, failed)
     try:
         with client.translated():
             _end(client, backing, one, result, failed)
@@ -236,9 +232,6 @@ def _end(
     client: Writer, backing: Backing, one: Begun, result: HostResult | None, failed: BackendError | None
 ) -> None:
     entry, receipt = _fresh(client, one.place), one.prepared.receipt
-    if isinstance(failed, Untried):
-        _take_back(client, entry, one)
-        return
     if failed is not None or result is None:
         new = replace(receipt, state=FAILED, message=str(failed))
     else:
@@ -248,12 +241,18 @@ def _end(
     backing.wrote(client, put_receipt(client, entry, one.key, new))
 
 
-def _take_back(client: Writer, entry: Entry, one: Begun) -> None:
+def _given_back(client: Writer, one: Begun, why: BackendError) -> BackendError:
     """It was not begun after all: what stood there stands again."""
-    if one.before is None:
-        drop_receipt(client, entry, one.key)
-    else:
-        put_receipt(client, entry, one.key, one.before)
+    try:
+        with client.translated():
+            entry = _fresh(client, one.place)
+            if one.before is None:
+                drop_receipt(client, entry, one.key)
+            else:
+                put_receipt(client, entry, one.key, one.before)
+    except BackendError as worse:  # its own matter, none of the others'
+        return worse
+    return why
 
 
 def _services(backing: Backing, entry: Entry, key: str) -> tuple[str, ...]:
