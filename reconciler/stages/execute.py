@@ -10,22 +10,26 @@ are tried again here and nowhere else.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from functools import partial
+from math import inf
 from queue import SimpleQueue
+from typing import Final
 
 from reconciler.errors import Transient, Untried
 from reconciler.lanes import Answer, Lane, next_answer
 from reconciler.model import Action, Change, Outcome, Ref, Result
-from reconciler.pace import pause
 from reconciler.stages.calls import call
 from reconciler.stages.following import followers
 from reconciler.stages.jobs import Job, failed, jobs_for, merged, to_make
 from reconciler.stages.observe import Observation
 from reconciler.stages.orders import Orders
-from reconciler.stages.place import Place, again, errors_of, told_by
+from reconciler.stages.place import Place, again, batch_of, errors_of, told_by
 from reconciler.stages.standing import Standing
+from reconciler.stages.watching import Watch
+
+_LONGEST_SLEEP: Final = 1.0  # seconds; a signal to end is heeded at least so often
 
 
 class Execution:
@@ -40,35 +44,29 @@ class Execution:
         self._total = len(self._waiting)
         self._places: dict[str, Place] = {}
         self._leaving = {job.leaves for job in self._waiting.values()}
-        self._unlooked = set(observation.things)  # not looked at since the start, or written since
-        self._written: set[str] = set()
-        self._looking = 0.0  # seconds that the last look took
+        self._watch = Watch(observation.things, time.monotonic())
+        self._patience_ends = inf
+        self._slow = {name for name, primitive in orders.primitives.items() if primitive.slow}
         self._index()
 
     # -- the loop ----------------------------------------------------------------------------
 
     def run(self, deadline: float) -> None:
         """Work until nothing moves, or until the deadline (monotonic seconds)."""
-        news = time.monotonic()
         while not self.orders.stop.is_set():
             moved = self._ready_up() + self._send()
-            if self._under_way() or self._later():
-                moved += self._take(self._next_event() - time.monotonic())
+            if not moved and self._at_rest(deadline):
+                break
+            self._take(min(_LONGEST_SLEEP, self._next_event(deadline) - time.monotonic()))
             if self._waiting:  # for what a look could tell
-                moved += self._look()
-            if moved:
-                news = time.monotonic()
-            elif not self._under_way() and not self._later():
-                if not self._building() or time.monotonic() >= deadline:
-                    break
-                self._pause(pause(time.monotonic() - news), deadline)
                 self._look()
         self._end()
 
-    def _pause(self, seconds: float, deadline: float) -> None:
-        self.orders.stop.wait(max(0.0, min(seconds, deadline - time.monotonic())))
-        for job in self._waiting.values():
-            self._written |= {job.change.target, *(thing.target for thing in self._standing.awaited(job))}
+    def _at_rest(self, deadline: float) -> bool:
+        """Will nothing more happen in this run?"""
+        if self._under_way() or self._later() or (self._waiting and self._to_look()):
+            return False
+        return not self._watch.making or time.monotonic() >= deadline
 
     def _end(self) -> None:
         """Wait a little for what is under way, then say of the rest that it waits."""
@@ -90,19 +88,33 @@ class Execution:
         self._stale = True
 
     def _ready_up(self) -> int:
-        """Move to their places the jobs whose needs are met. Only a look can change the answer."""
-        if not self._stale:
+        """Move to their places the jobs whose needs are met. A look, or the end of patience, changes that."""
+        now = time.monotonic()
+        if not self._stale and now < self._patience_ends:
             return 0
         self._stale = False
         placed = [job for place in self._places.values() for job in place.jobs()]
         pending = to_make([*self._waiting.values(), *placed])
         busy = {job.change.ref.object for job in placed}
-        found = [job for job in self._waiting.values() if self._is_ready(job, pending, busy)]
+        ready = [job for job in self._waiting.values() if self._is_ready(job, pending, busy)]
+        coming = self._coming({job.number for job in ready})
+        found = [job for job in ready if self._batch(job) not in coming or not self._watch.patient(job, now)]
+        self._patience_ends = self._watch.patience_ends(now)
         for job in found:
             del self._waiting[job.number]
         found = [job for job in found if not self._refused(job)]
         self._ahead(found)
         return len(found)
+
+    def _coming(self, ready: Collection[int]) -> set[tuple[str, ...]]:
+        """The batches of jobs that wait for something on its way; where that is, is watched."""
+        others = self._waiting.keys() - ready
+        moving = {number: self._standing.moving(self._waiting[number], self._slow) for number in others}
+        self._watch.making = frozenset(thing.target for things in moving.values() for thing in things)
+        return {self._batch(self._waiting[number]) for number, things in moving.items() if things} - {()}
+
+    def _batch(self, job: Job) -> tuple[str, ...]:
+        return batch_of(self.orders.driver(self.orders.targets[job.change.target].driver), job)
 
     def _ahead(self, found: Sequence[Job]) -> None:
         if not found:
@@ -111,6 +123,7 @@ class Execution:
         self.orders.attempt([job.parent for job in found])
         for job in found:
             self._place(job.change.target).ready.append(job)
+            self._watch.news(job.change.target, time.monotonic())
 
     def _is_ready(self, job: Job, pending: set[Ref], busy: set[Ref]) -> bool:
         change, standing = job.change, self._standing
@@ -132,8 +145,8 @@ class Execution:
             return True
         owner = change.ref.object
         places = {thing.target for thing in self._standing.world.seen.get(owner, ())} | {change.target}
-        if owner in busy or places & self._unlooked:
-            self._written |= places & self._unlooked
+        if owner in busy or places & self._watch.unlooked:
+            self._watch.asked |= places & self._watch.unlooked
             return False
         busy.add(owner)
         return True
@@ -198,9 +211,8 @@ class Execution:
         place = self._places[name]
         jobs = place.sent.pop(numbers, ())  # none: given up on already
         if jobs:
-            self._written.add(name)
-            self._unlooked.add(name)
-            place.came_back(self._looking)
+            self._watch.written(name, time.monotonic())
+            place.came_back(self._watch.looking)
             errors = errors_of(answer, len(jobs))
             place.note(told_by(errors))
             refs = to_make(jobs)
@@ -227,7 +239,7 @@ class Execution:
         for place, numbers in late:
             place.lost += 1
             place.note(Transient("no answer in time"))
-            self._unlooked.add(place.target.name)
+            self._watch.unlooked.add(place.target.name)
             message = f"no answer within {place.limit:.0f} s; the next run looks what became of it"
             for job in place.sent.pop(numbers):
                 self._conclude(job, Result.FAILED, "TimedOut", message, "time")
@@ -244,33 +256,20 @@ class Execution:
         """Why a job never became ready: the Refs that it waits for."""
         needs = [ref for ref in sorted(job.change.needs - {job.change.ref}) if not self._standing.ready(ref)]
         reason, message, blockers = self._standing.why_blocked(job, needs, anywhere=self.observation.blind)
-        outcome = Outcome(job.parent, Result.WAITING, reason, message, blocked_by=blockers)
-        self.outcomes.append(outcome)
+        self.outcomes.append(Outcome(job.parent, Result.WAITING, reason, message, blocked_by=blockers))
 
     # -- looking again -----------------------------------------------------------------------
 
-    def _idle_written(self) -> frozenset[str]:
-        now = time.monotonic()
-        busy = {name for name, place in self._places.items() if not place.may_look(now)}
-        return frozenset(self._written - busy - self.observation.blind.keys())
+    def _to_look(self) -> frozenset[str]:
+        return self._watch.to_look(self._places, time.monotonic()) - self.observation.blind.keys()
 
-    def _look(self) -> int:
-        again = self._idle_written()
-        if not again:
-            return 0
-        self._written -= again
-        self._unlooked -= again
-        began = time.monotonic()
-        self.observation = self.observation.updated(self.orders.look(again))
-        self._looking = time.monotonic() - began
-        self._index()
-        return 1
-
-    def _building(self) -> bool:
-        """Does a waiting job wait for something that is on its way, and not slow?"""
-        slow = {name for name, primitive in self.orders.primitives.items() if primitive.slow}
-        things = (thing for job in self._waiting.values() for thing in self._standing.awaited(job))
-        return any(thing.state.moving and thing.kind not in slow for thing in things)
+    def _look(self) -> None:
+        again = self._to_look()
+        if again:
+            began = time.monotonic()
+            self.observation = self.observation.updated(self.orders.look(again))
+            self._watch.looked(again, began, time.monotonic())
+            self._index()
 
     # -- small questions ---------------------------------------------------------------------
 
@@ -281,12 +280,13 @@ class Execution:
         now = time.monotonic()
         return any((place.later or place.ready) and not place.closed(now) for place in self._places.values())
 
-    def _next_event(self) -> float:
+    def _next_event(self, deadline: float) -> float:
+        """When there may be something to do although no answer came; now, if nothing is known."""
         now = time.monotonic()
-        moments = [moment for place in self._places.values() for moment in place.moments(now)]
+        moments = [deadline] if now < deadline else []
+        moments += [moment for place in self._places.values() for moment in place.moments(now)]
         if self._waiting:
-            looks = (self._places[name].look_at for name in self._written & self._places.keys())
-            moments += [moment for moment in looks if moment > now]
+            moments += self._watch.moments(self._places, now)
         return min(moments, default=now)
 
 

@@ -18,7 +18,7 @@ def followers(
     `pending` are all things that are still to be made. Who came along in vain once waits like everybody.
     """
     batch = place.batch(jobs[0])
-    kind = batch[0] if batch else ""
+    kind = jobs[0].change.kind if batch else ""
     near = [job for job in waiting if job.change.target == place.target.name and not job.tries]
     near = [job for job in near if job.change.kind == kind and place.batch(job)]
     ahead, found = {job.change.ref for job in jobs}, list[Job]()

@@ -101,12 +101,9 @@ class Place:
         self.ready = deque(other for other in self.ready if other not in others)
         return (job, *others)
 
-    def batch(self, job: Job) -> tuple[str, str] | None:
-        """The kind and the batch of a job that is not written alone."""
-        hand = self.driver.hand(job.change.kind)
-        if not _makes(job) or not isinstance(hand, BatchHand):
-            return None
-        return job.change.kind, hand.batch(job.change)
+    def batch(self, job: Job) -> tuple[str, ...]:
+        """The target, kind and batch of a job that is not written alone; empty: it is."""
+        return batch_of(self.driver, job)
 
     def begin(self, jobs: tuple[Job, ...]) -> Numbers:
         """Note a call that is sent now."""
@@ -157,6 +154,14 @@ class Place:
         retries = [entry[0] for entry in self.later]
         slot = [self.next_slot] if self.ready and self.next_slot and not self.sent else []
         return [*limits, *retries, *slot]
+
+
+def batch_of(driver: Driver, job: Job) -> tuple[str, ...]:
+    """The target, kind and batch of a job that is not written alone; empty: it is."""
+    hand = driver.hand(job.change.kind)
+    if not _makes(job) or not isinstance(hand, BatchHand):
+        return ()
+    return job.change.target, job.change.kind, hand.batch(job.change)
 
 
 def _makes(job: Job) -> bool:

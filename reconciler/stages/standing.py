@@ -69,6 +69,10 @@ class Standing:
         things = [thing for ref in (*change.needs, change.ref) for thing in self._by_ref.get(ref, ())]
         return [*things, *(self._users.get(job.leaves[1], ()) if job.leaves else ())]
 
+    def moving(self, job: Job, slow: Collection[str]) -> list[Observed]:
+        """What of that is on its way, and not of a slow kind."""
+        return [thing for thing in self.awaited(job) if thing.state.moving and thing.kind not in slow]
+
     def why_blocked(
         self, job: Job, needs: Sequence[Ref], *, anywhere: Collection[str]
     ) -> tuple[str, str, tuple[Ref, ...]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -59,6 +59,21 @@ class Many(Hand):
         return told
 
 
+class Machines(Hand):
+    """Machines that come up after as many looks as their names say."""
+
+    def apply(self, client: Site, change: Change, mark: Mark) -> None:
+        super().apply(client, change, mark)
+        uid = next(uid for uid, entry in client.things.items() if entry.ref == change.ref)
+        client.ticks[uid] = int(change.ref.part.removesuffix(".thing").split("-")[1])
+
+
+def machine(looks: int) -> Change:
+    """A machine that comes up after so many looks."""
+    want = replace(wish(f"m-{looks}"), kind="machine")
+    return replace(change(Action.CREATE, want), kind="machine")
+
+
 def _put(client: Site, entry: Change, mark: Mark) -> None:
     assert entry.want is not None
     with client.lock:
@@ -81,13 +96,18 @@ def carry_out(
 ) -> dict[str, Outcome]:
     """Carry out these changes; what became of each node."""
     driver = Driver(
-        "paper", {}, lambda *_: site, lambda *_: site, {"thing": hand}, write_seconds=write_seconds
+        "paper",
+        {},
+        lambda *_: site,
+        lambda *_: site,
+        {"thing": hand, "machine": Machines()},
+        write_seconds=write_seconds,
     )
     orders = Orders(
         targets={"here": Target("here", "paper", "here", concurrency=concurrency, timeout=timeout)},
         driver=lambda _name: driver,
         kinds={},
-        primitives={"thing": Primitive("thing")},
+        primitives={kind: Primitive(kind) for kind in ("thing", "machine")},
         owner="lab",
         places=None,  # type: ignore[arg-type]  # a driver in memory has no folder
         look=partial(_look, {"here": site}),
@@ -321,3 +341,41 @@ def test_a_hand_that_does_not_answer_for_each_is_a_defect_and_ends_no_run(count:
     hand = Many(answers=lambda _call, _nodes: [None] * count)
     done = carry_out(creates(4), hand, Site())
     assert set(results(done).values()) == {("Failed", "Defect")}
+
+
+def roles_on(*machines: Change, batches: tuple[str, ...] = ("", "")) -> list[Change]:
+    """The machines, and a role on each."""
+    names = [entry.ref.part.split(".")[0] for entry in machines]
+    roles = [
+        wish(f"on-{name}", (entry.ref,), batch=batch)
+        for name, entry, batch in zip(names, machines, batches, strict=True)
+    ]
+    return [*machines, *(change(Action.CREATE, role) for role in roles)]
+
+
+def written(site: Site) -> list[str]:
+    """The writes of roles, in order."""
+    return [line.removesuffix(".thing") for line in site.writes if " on-" in line]
+
+
+def test_roles_wait_a_moment_for_machines_that_come_up_together() -> None:
+    site = Site()
+    carry_out(roles_on(machine(1), machine(2)), Many(), site)
+    assert written(site) == ["together on-m-1", "together on-m-2"]
+
+
+def test_they_wait_a_moment_only_and_only_for_their_own_batch() -> None:
+    for machines, batches in [((machine(1), machine(6)), ("", "")), ((machine(1), machine(2)), ("a", "b"))]:
+        site = Site()
+        done = carry_out(roles_on(*machines, batches=batches), Many(), site)
+        assert {outcome.result for outcome in done.values()} == {"Applied"}
+        assert [line.split()[0] for line in written(site)] == ["apply", "apply"]
+
+
+def test_what_comes_up_is_seen_while_something_else_takes_long() -> None:
+    hand, site = Long(), Site()
+    machines = [machine(1), machine(3)]
+    late = wish("then", (machines[1].ref,))
+    changes = [change(Action.CREATE, one) for one in (wish("long", (machines[0].ref,)), late)]
+    carry_out([*machines, *changes], hand, site, write_seconds=60)
+    assert hand.in_time
