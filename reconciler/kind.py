@@ -37,7 +37,9 @@ class Primitive:
     in `replace_order`. `computed` are the attributes that the back-end gives (name → type, one of
     string, integer, address, url, ports: name → number). `marked` is atomic | name | part | natural: a
     natural thing is the object itself, found by its key, never deleted by us, and changed only where the
-    author says `adopt`; a part is inside of what it `uses`, keeps its mark there, and goes with it.
+    author says `adopt` or it says that it is ours; a part is inside of what it `uses`, keeps its mark there,
+    and goes with it. `keyed`: what stands unmarked at the natural key is what was wanted, as somebody else
+    made it; it is left alone unless the author says `adopt`.
     `listed` is what one bulk list shows: full (the spec), digest (the spec's hash, in the mark, and some
     keys), each (some keys; a deep read shows the rest). `heals` is what a Failed thing takes, update |
     replace; half-made things are completed by an update. `undeletes`: an update takes a Deleting thing
@@ -51,6 +53,7 @@ class Primitive:
     replace_order: str = "create-first"
     computed: Mapping[str, str] = field(default_factory=dict)
     marked: str = "atomic"
+    keyed: bool = False
     listed: str = "full"
     holds_data: bool = False
     slow: bool = False
@@ -59,6 +62,11 @@ class Primitive:
     undeletes: bool = False
     cadence: timedelta | None = None
     proved_by_running: bool = False
+
+    @property
+    def by_key(self) -> bool:
+        """Is it found by its natural key, too?"""
+        return self.keyed or self.marked == "natural"
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +140,10 @@ class Kind(Generic[SpecT]):
         return ()
 
     def natural_keys(self, declared: Declared) -> Iterable[str]:
-        """The back-end's own names under which things of this object may stand unmarked (for adopt)."""
+        """The back-end's own names under which things of this object may stand unmarked.
+
+        What is found there without a mark is the object itself, or its part `main.<primitive kind>`.
+        """
         return ()
 
     def expand(self, declared: Declared, world: World) -> Iterable[Resource | Condition]:

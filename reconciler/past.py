@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from reconciler import registry
 from reconciler.errors import InvalidRepository
-from reconciler.line.reading import read, unmarkable
+from reconciler.line.reading import read, by_key
 from reconciler.line.sealing import sealed
 from reconciler.line.session import Request, Session, open_session
 from reconciler.line.wish import wish_of
@@ -57,5 +57,5 @@ def outputs(request: Request, ref: Ref) -> Mapping[str, Json]:
     declared = wish.declared.get(ref)
     if declared is None:
         return {}
-    things = read(session, wish).by_object(wish.renamed, unmarkable(wish)).get(ref, ())
+    things = read(session, wish).by_object(wish.renamed, by_key(wish)).get(ref, ())
     return sealed(session, ref, registry.kinds()[ref.kind].outputs(declared, things, session.valid.library))

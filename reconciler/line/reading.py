@@ -34,12 +34,12 @@ def read(session: Session, wanted: Wish, only: frozenset[str] | None = None) -> 
 
 
 def _reading(
-    session: Session, target: Target, natural: Mapping[str, frozenset[str]], *, first: bool
+    session: Session, target: Target, natural: Mapping[tuple[str, str], set[str]], *, first: bool
 ) -> Reading:
     driver = registry.driver(target.driver)
     owner = session.settings.owner
     asks = {
-        name: Ask(owner, natural.get(name, frozenset()))
+        name: Ask(owner, frozenset().union(*(natural.get((at, name), ()) for at in ("", target.name))))
         for name in registry.primitives()
         if driver.hand(name) is not None
     }
@@ -48,32 +48,36 @@ def _reading(
     return Reading(target, driver, asks, limit_for(target, learnt), probe)
 
 
-def _natural(wanted: Wish) -> dict[str, frozenset[str]]:
-    """The natural keys of objects that say `adopt`, and of those that can't be marked, by primitive kind."""
-    keys: dict[str, set[str]] = {}
+def _natural(wanted: Wish) -> dict[tuple[str, str], set[str]]:
+    """(target or empty for all, primitive kind) → natural keys: of objects that say `adopt`, and of those
+    that are found by their keys.
+    """
+    keys: dict[tuple[str, str], set[str]] = {}
     kinds = registry.kinds()
     for ref, declared in wanted.declared.items():
-        if declared.metadata.adopt:
-            kind = kinds[ref.kind]
-            for part in kind.parts:
-                keys.setdefault(part.name, set()).update(kind.natural_keys(declared))
-    for name, key in unmarkable(wanted):
-        keys.setdefault(name, set()).add(key)
-    return {name: frozenset(found) for name, found in keys.items()}
+        kind = kinds[ref.kind]
+        parts = [part.name for part in kind.parts if part.by_key or declared.metadata.adopt]
+        targets = {target for _, target in kind.targets(declared)} if parts else set()
+        for part in parts:
+            for target in targets or {""}:
+                keys.setdefault((target, part), set()).update(kind.natural_keys(declared))
+    return keys
 
 
-def unmarkable(wanted: Wish) -> dict[tuple[str, str], Ref]:
-    """(primitive kind, natural key) → the object, for kinds whose things can't carry a mark."""
+def by_key(wanted: Wish) -> dict[tuple[str, str], tuple[Ref, ...]]:
+    """(primitive kind, natural key) → the things that what stands there is, where it says nothing else."""
+    found: dict[tuple[str, str], list[Ref]] = {}
     kinds = registry.kinds()
-    names = {name for name, kind in kinds.items() if any(part.marked == "natural" for part in kind.parts)}
-    return {
-        (part.name, key): ref
-        for ref, declared in (wanted.declared.items() if names else ())
-        if ref.kind in names
-        for part in kinds[ref.kind].parts
-        if part.marked == "natural"
-        for key in kinds[ref.kind].natural_keys(declared)
-    }
+    names = {name for name, kind in kinds.items() if any(part.by_key for part in kind.parts)}
+    for ref, declared in wanted.declared.items() if names else ():
+        for part in kinds[ref.kind].parts if ref.kind in names else ():
+            for key in kinds[ref.kind].natural_keys(declared) if part.by_key else ():
+                found.setdefault((part.name, key), []).append(_thing(ref, part.name))
+    return {place: tuple(refs) for place, refs in found.items()}
+
+
+def _thing(ref: Ref, primitive: str) -> Ref:
+    return ref if ref.kind == primitive else ref.with_part("main", primitive)
 
 
 def _never(_thing: Observed) -> bool:

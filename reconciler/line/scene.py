@@ -13,7 +13,7 @@ from datetime import timedelta
 from reconciler import registry
 from reconciler.kind import Driver, World
 from reconciler.line.permitted import tag_of
-from reconciler.line.reading import unmarkable
+from reconciler.line.reading import by_key
 from reconciler.line.session import Session
 from reconciler.line.wish import Wish
 from reconciler.model import (
@@ -59,7 +59,7 @@ def world(session: Session, wanted: Wish, observation: Observation) -> World:
         names = [mark_id(name) for name in (ref.object, former.get(ref.object)) if name is not None]
         return not session.history.proves_absent(names, target)
 
-    ours = observation.by_object(wanted.renamed, unmarkable(wanted))
+    ours = observation.by_object(wanted.renamed, by_key(wanted))
     return World(
         session.now,
         wanted.targets,

@@ -118,13 +118,14 @@ def _missing(resource: Resource, elsewhere: Sequence[Observed], scene: Scene) ->
         return Condition(resource.ref, Word.BLIND, "TargetBlind", message, "operator of the target")
     thing = _adoptable(resource, scene) if resource.metadata.adopt else None
     if thing is not None:
-        fields = (
-            FieldChange("metadata.adopt", ABSENT, True),
-            *of_specs(resource.spec, resource.spec, thing.spec),
-        )
-        return _change(resource, Action.UPDATE, "Adopted", fields, thing)
+        return _adopted(resource, thing, of_specs(resource.spec, resource.spec, thing.spec))
     reason = "Moved" if elsewhere else "NotFound"
     return _change(resource, Action.CREATE, reason, tuple(leaves("", resource.spec, want=True)), None)
+
+
+def _adopted(resource: Resource, thing: Observed, fields: Iterable[FieldChange]) -> Change:
+    taken = FieldChange("metadata.adopt", ABSENT, True)
+    return _change(resource, Action.UPDATE, "Adopted", (taken, *fields), thing)
 
 
 def _adoptable(resource: Resource, scene: Scene) -> Observed | None:
@@ -153,13 +154,14 @@ def _present(
     """One of the things is the one we keep; predecessors and twins go."""
     primitive = scene.primitives[resource.kind]
     spec = resolve(resource.spec, lookup) if resource.needs else resource.spec
+    here = [thing for thing in here if thing.mark is not None] or here
     fitting = [thing for thing in here if _can_stay(spec, thing, primitive)]
     staying = fitting or [thing for thing in here if thing.state is not State.DELETING]
     if not staying:
         yield _missing(resource, (), scene) if primitive.undeletes else _going(resource, here[0])
         return
     kept = _best(staying)
-    if primitive.marked == "natural":
+    if kept.mark is None or (primitive.marked == "natural" and not fitting):
         yield from _natural(resource, spec, kept, primitive)
         return
     yield from (
@@ -185,17 +187,20 @@ def _going(resource: Resource, thing: Observed) -> Condition:
 def _natural(
     resource: Resource, spec: Spec, thing: Observed, primitive: Primitive
 ) -> Iterator[Change | Condition]:
-    """What can't be marked may be somebody else's: it is changed only where the author says `adopt`."""
+    """What is not marked may be somebody else's: it is changed only where the author says `adopt`."""
     fields = tuple(differing(resource, spec, thing, primitive))
-    if not fields:
+    adopt, marked = resource.metadata.adopt, primitive.marked != "natural"
+    if not fields and not (adopt and marked):
         return
     names = ", ".join(entry.path for entry in fields)
     if not _same_incarnation(spec, thing, primitive):
         message = f"it differs ({names}), can't be changed in place, and is never deleted by us"
         yield Condition(resource.ref, Word.FAILED, "ImmutableField", message, "author", resource.source)
-    elif not resource.metadata.adopt:
+    elif not adopt:
         message = f"it is there without a mark and differs ({names}); `metadata.adopt: true` changes it"
         yield Condition(resource.ref, Word.FAILED, "NotOurs", message, "author", resource.source)
+    elif marked:
+        yield _adopted(resource, thing, fields)
     else:
         yield _change(resource, Action.UPDATE, "Drifted", fields, thing)
 

@@ -47,18 +47,20 @@ class Observation:
             yield from self.things[target]
 
     def by_object(
-        self, renamed: Mapping[Ref, Ref], natural: Mapping[tuple[str, str], Ref] | None = None
+        self, renamed: Mapping[Ref, Ref], by_key: Mapping[tuple[str, str], Sequence[Ref]] | None = None
     ) -> dict[Ref, tuple[Observed, ...]]:
         """What is ours, by the object it belongs to; renamed objects under their new Ref.
 
-        `natural` names the objects that can't be marked, by (primitive kind, natural key).
+        `by_key` names what is found by its natural key: (primitive kind, key) → Refs of the things.
         """
         groups: dict[Ref, list[Observed]] = {}
+        keyed = by_key or {}
         for thing in self.all():
+            if thing.ref.kind == thing.kind and (thing.kind, thing.ref.name) in keyed:
+                for ref in keyed[thing.kind, thing.ref.name]:
+                    groups.setdefault(ref.object, []).append(replace(thing, ref=ref))
+                continue
             if thing.mark is None:
-                known = natural.get((thing.kind, thing.ref.name)) if natural else None
-                if known is not None:
-                    groups.setdefault(known, []).append(replace(thing, ref=known))
                 continue
             owner = thing.ref.object
             if owner in renamed:

@@ -198,6 +198,28 @@ def test_a_natural_thing_is_neither_deleted_nor_changed_without_consent() -> Non
     assert planned(natural, (adopting,), unmarked) == ["update front.thing Drifted"]
 
 
+def test_a_natural_thing_that_says_it_is_ours_is_changed_and_never_deleted() -> None:
+    natural = replace(PLAIN, marked="natural")
+    marked = thing(wish(image="a", size=1))
+    assert planned(natural, (wish(image="a", size=2),), marked) == ["update front.thing SpecChanged"]
+    assert planned(natural, (), marked) == []
+    assert _told(natural, wish(image="b", size=1), marked) == ["ImmutableField"]
+    half = replace(marked, spec={}, state=State.FAILED, reason="Partial")
+    assert planned(natural, (wish(image="a", size=1),), half) == ["update front.thing Partial"]
+
+
+def test_what_stands_at_the_key_is_what_was_wanted_and_stays_somebody_elses() -> None:
+    keyed = replace(PLAIN, keyed=True)
+    unmarked = replace(thing(wish(image="a", size=1)), mark=None)
+    assert planned(keyed, (wish(image="a", size=1),), unmarked) == []
+    assert planned(keyed, (), unmarked) == []
+    assert _told(keyed, wish(image="a", size=2), unmarked) == ["NotOurs"]
+    adopting = wish(metadata=Metadata(adopt=True), image="a", size=1)
+    assert planned(keyed, (adopting,), unmarked) == ["update front.thing Adopted"]
+    ours = thing(wish(image="a", size=1), "2")
+    assert planned(keyed, (wish(image="a", size=1),), unmarked, ours) == []
+
+
 def _told(primitive: Primitive, wanted: Resource, seen: Observed) -> list[str]:
     found = compared(primitive, (wanted,), (seen,))
     assert found.changes == ()
