@@ -311,8 +311,9 @@ class Change:
     """One step from `have` to `want` at one target; None where there is nothing on that side.
 
     `release` marks the one update that takes our mark off and leaves the thing (onRemove: keep).
-    `needs` must be Ready before, `after` must be gone before. The digest covers what, where, from
-    what, to what; not the reason, the hold, the source, the order of files or the time.
+    `released` is the reason of the hold that a human approved. `needs` must be Ready before, `after` must
+    be gone before. The digest covers what, where, from what, to what; not the reason, the hold, the source,
+    the order of files or the time.
     """
 
     ref: Ref
@@ -328,6 +329,7 @@ class Change:
     after: frozenset[str] = frozenset()  # uids
     release: bool = False
     hold: Hold | None = None
+    released: str = ""
     source: Source = Source("")
     _digest: str = field(default="", init=False, repr=False, compare=False)  # computed once
 

@@ -152,15 +152,16 @@ class Execution:
         return True
 
     def _refused(self, job: Job) -> bool:
-        """The kind's own gate, asked again just before the write."""
+        """The kind's own gate, asked again just before the write; what was approved holds nothing."""
         change = job.change
         kind = self.orders.kinds.get(change.ref.kind)
         if kind is None or change.action is not Action.DELETE or (change.have and change.have.partial):
             return False
         hold = kind.hold_removal(change, self._standing.world)
-        if hold is not None:
-            self._conclude(job, Result.HELD, hold.reason, hold.message)
-        return hold is not None
+        if hold is None or hold.reason == change.released:
+            return False
+        self._conclude(job, Result.HELD, hold.reason, hold.message)
+        return True
 
     # -- sending and taking ------------------------------------------------------------------
 

@@ -48,7 +48,7 @@ def _released(change: Change, case: Case) -> Change:
     hold = change.hold
     if hold is None or hold.reason in NEVER_APPROVED or not case.approved(change.digest):
         return change
-    return replace(change, hold=None)
+    return replace(change, hold=None, released=hold.reason)
 
 
 # -- gates, in order -------------------------------------------------------------------------
@@ -198,7 +198,7 @@ def _kinds_say(changes: Sequence[Change], case: Case) -> list[Change]:
     judged = []
     for change in changes:
         found = _kind_hold(change, case, world)
-        judged.append(change.held(found) if found else change)
+        judged.append(replace(change, hold=found) if found else change)
         if found is None and change.hold is None and change.action is Action.DELETE:
             owner = change.ref.object
             seen = world.seen.get(owner, ())
@@ -207,8 +207,10 @@ def _kinds_say(changes: Sequence[Change], case: Case) -> list[Change]:
 
 
 def _kind_hold(change: Change, case: Case, world: World) -> Hold | None:
+    """What the kind says, also of what another gate holds that a human could release."""
     kind = case.kinds.get(change.ref.kind)
-    if kind is None or change.hold or not removes(change) or is_partial(change):
+    final = change.hold is not None and change.hold.reason in NEVER_APPROVED
+    if kind is None or final or not removes(change) or is_partial(change):
         return None
     found = kind.hold_removal(change, world)
     return Hold(found.reason, found.message) if found else None

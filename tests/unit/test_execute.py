@@ -11,11 +11,13 @@ from functools import partial
 from typing import Any
 
 from reconciler.errors import Transient
-from reconciler.kind import Ask, Driver, Primitive, World
+from reconciler.kind import Ask, Driver, Kind, Primitive, World
 from reconciler.late import after
 from reconciler.model import (
+    NOTHING,
     Action,
     Change,
+    Condition,
     FieldChange,
     Mark,
     Observed,
@@ -25,6 +27,7 @@ from reconciler.model import (
     Source,
     State,
     Target,
+    Word,
     mark_for,
 )
 from reconciler.stages.execute import execute
@@ -116,7 +119,11 @@ def change(action: Action, want: Resource | None, have: Observed | None = None, 
 
 
 def carry_out(
-    changes: list[Change], *sites: Site, seconds: float = 5.0, slow: bool = False
+    changes: list[Change],
+    *sites: Site,
+    seconds: float = 5.0,
+    slow: bool = False,
+    kinds: Mapping[str, Any] = NOTHING,
 ) -> tuple[Outcome, ...]:
     """Carry out the changes at these sites; what became of each."""
     by_name = {site.name: site for site in sites}
@@ -130,7 +137,7 @@ def carry_out(
     orders = Orders(
         targets={name: Target(name, "paper", name, concurrency=8, timeout=5) for name in by_name},
         driver=lambda _name: driver,
-        kinds={},
+        kinds=kinds,
         primitives={"thing": Primitive("thing", slow=slow)},
         owner="lab",
         places=None,  # type: ignore[arg-type]  # a driver in memory has no folder
@@ -245,3 +252,22 @@ def test_who_asks_for_a_long_pause_gets_the_next_run() -> None:
     (done,) = carry_out([change(Action.CREATE, wish())], Site(refuse=refuse))
     assert (done.result, done.reason) == ("Failed", "Transient")
     assert time.monotonic() - began < 3
+
+
+class Careful(Kind[Any]):
+    """Lets nothing go."""
+
+    name, grouped, spec = "Deployment", True, dict
+
+    def hold_removal(self, change: Change, world: World) -> Condition | None:
+        return Condition(change.ref, Word.HELD, "LastCopy", "the last one")
+
+
+def test_what_its_kind_holds_goes_only_if_that_very_hold_was_approved() -> None:
+    for released, left in [("", ["1"]), ("Budget", ["1"]), ("LastCopy", [])]:
+        site, standing = Site(), thing(wish(), "1")
+        site.put(standing)
+        gone = change(Action.DELETE, None, standing, released=released)
+        carry_out([gone], site, kinds={"Deployment": Careful()})
+        site.look(), site.look()
+        assert list(site.things) == left
