@@ -139,11 +139,8 @@ class Kind(Generic[SpecT]):
         """What only all objects of the kind together show: (object, dotted path, message, hint)."""
         return ()
 
-    def natural_keys(self, declared: Declared) -> Iterable[str]:
-        """The back-end's own names under which things of this object may stand unmarked.
-
-        What is found there without a mark is the object itself, or its part `main.<primitive kind>`.
-        """
+    def natural_keys(self, declared: Declared, primitive: str) -> Iterable[str]:
+        """The back-end's own names of what of this primitive kind may stand unmarked."""
         return ()
 
     def expand(self, declared: Declared, world: World) -> Iterable[Resource | Condition]:

@@ -21,6 +21,7 @@ from reconciler.errors import ExitCode
 
 COMMANDS: Final = {
     "init": "make a new configuration repository",
+    "import": "make a configuration repository of a Rucio that is there already",
     "validate": "check the files, offline: all problems at once",
     "plan": "show what would change; writes nothing",
     "apply": "converge once",
@@ -103,6 +104,7 @@ def _dispatch(words: list[str]) -> ExitCode:
 
 
 def _module(name: str) -> ModuleType:
+    name = "importing" if name == "import" else name  # a word of Python's own can't be the name of a module
     return importlib.import_module(f"reconciler.cli.{name}")
 
 

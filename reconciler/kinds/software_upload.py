@@ -91,7 +91,7 @@ class SoftwareUpload(Kind[SoftwareUploadSpec]):
         for place in sorted(places):
             yield from _clashes(places[place])
 
-    def natural_keys(self, declared: Declared) -> Iterable[str]:
+    def natural_keys(self, declared: Declared, primitive: str) -> Iterable[str]:
         """`<repository>:<path>`."""
         return (_natural_key(declared),)
 

@@ -60,7 +60,7 @@ def _natural(wanted: Wish) -> dict[tuple[str, str], set[str]]:
         targets = {target for _, target in kind.targets(declared)} if parts else set()
         for part in parts:
             for target in targets or {""}:
-                keys.setdefault((target, part), set()).update(kind.natural_keys(declared))
+                keys.setdefault((target, part), set()).update(kind.natural_keys(declared, part))
     return keys
 
 
@@ -71,7 +71,7 @@ def by_key(wanted: Wish) -> dict[tuple[str, str], tuple[Ref, ...]]:
     names = {name for name, kind in kinds.items() if any(part.by_key for part in kind.parts)}
     for ref, declared in wanted.declared.items() if names else ():
         for part in kinds[ref.kind].parts if ref.kind in names else ():
-            for key in kinds[ref.kind].natural_keys(declared) if part.by_key else ():
+            for key in kinds[ref.kind].natural_keys(declared, part.name) if part.by_key else ():
                 found.setdefault((part.name, key), []).append(_thing(ref, part.name))
     return {place: tuple(refs) for place, refs in found.items()}
 

@@ -1,6 +1,7 @@
 """Where the copies of a rule lie, how good they are, and where they may lie. Pure; between world and choice.
 
-What all rules ask of one world (elements, room, rules of one data set) is worked out once per world.
+What all rules ask of one world (elements, room) is worked out once per world. A rule comes in here with an
+expression and a number of copies, whatever its file says (see `wishes`).
 """
 
 from __future__ import annotations
@@ -25,10 +26,10 @@ from reconciler.placement.choose import (
     choose,
 )
 from reconciler.placement.expression import parse
+from reconciler.placement.naming import rse_of
 from reconciler.units import duration, size
 
 ELEMENT: Final = "StorageElement"
-RULE: Final = "DataRule"
 REPLICA: Final = "replica"
 NOT_SELECTED: Final = "not in expression"
 _EVERY: Final = "7d"
@@ -36,7 +37,10 @@ _EVERY: Final = "7d"
 
 @dataclass(frozen=True, slots=True)
 class Element:
-    """One declared storage element at its target. `barred` and `closed` as in a Candidate, for all rules."""
+    """One declared storage element at its target. `barred` and `closed` as in a Candidate, for all rules.
+
+    `server` is the Rucio that it is an RSE of, and `rse` what it is called there; empty in the lake.
+    """
 
     name: str
     ref: Ref
@@ -45,6 +49,8 @@ class Element:
     barred: str = ""
     closed: str = ""
     room: int | None = None
+    server: str = ""
+    rse: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +87,26 @@ def _lake(world: World) -> Lake:
     used = _used(world)
     declared = world.of_kind(ELEMENT)
     elements = {entry.ref.name: _element(entry, world, used) for entry in declared}
-    return Lake(elements, {entry.ref.name: entry.spec.get("attributes", NOTHING) for entry in declared})
+    return Lake(
+        elements, {entry.ref.name: _attributes(entry, elements[entry.ref.name]) for entry in declared}
+    )
+
+
+def _attributes(declared: Declared, element: Element) -> Mapping[str, Json]:
+    """What expressions compare. An RSE has its own name as an attribute, too, as Rucio sees to it."""
+    attributes: Mapping[str, Json] = declared.spec.get("attributes", NOTHING)
+    return {**attributes, element.rse: True} if element.rse else attributes
+
+
+def is_rucio(target: str, world: World) -> bool:
+    """Does Rucio itself see to the copies there? Where we can do it ourselves, we do."""
+    return world.serves(target, "rule") and not world.serves(target, REPLICA)
+
+
+def server_of(target: str, world: World) -> str:
+    """What tells one Rucio from another: several targets may be one."""
+    place = world.targets.get(target)
+    return str(place.settings.get("url", target)).rstrip("/") if place else target
 
 
 def _element(declared: Declared, world: World, used: Mapping[str, int]) -> Element:
@@ -93,6 +118,11 @@ def _element(declared: Declared, world: World, used: Mapping[str, int]) -> Eleme
     suspend = declared.metadata.suspend
     if not closed and suspend is not None and suspend.active(world.now):
         closed = f"element suspended: {suspend.reason}"
+    if place is not None and is_rucio(name, world):
+        server = server_of(name, world)
+        return Element(
+            declared.ref.name, declared.ref, name, place, barred, closed, None, server, rse_of(declared)
+        )
     room = _room(declared, world.facts.get(name, NOTHING), used)
     return Element(declared.ref.name, declared.ref, name, place, barred, closed, room)
 
@@ -205,11 +235,12 @@ def _is_settled(
 ) -> bool:
     """The quiet case: as many copies as wanted, each where it may stay. Decides as `choose` would."""
     return len(holds) == copies and all(
-        name in selected and not _barred(elements.elements[name], group) for name in holds
+        name in selected and not barred_for(elements.elements[name], group) for name in holds
     )
 
 
-def _barred(element: Element, group: str) -> str:
+def barred_for(element: Element, group: str) -> str:
+    """Why nothing of a group may lie on an element; empty: it may."""
     if element.barred or element.place is None or element.place.serves(group):
         return element.barred
     return f"target {element.target} does not serve group {group}"
@@ -222,16 +253,4 @@ def _is_unseen(name: str, declared: Declared, world: World) -> bool:
 
 def _candidate(element: Element, holds: Mapping[str, str], group: str) -> Candidate:
     word = holds.get(element.name, NOTHING_THERE)
-    return Candidate(element.name, word, _barred(element, group), element.closed, element.room)
-
-
-def rules_of(group: str, dataset: str, world: World) -> tuple[Declared, ...]:
-    """The declared rules of one group for one data set, sorted by Ref."""
-    return world.once("placement.copies.rules", _rules).get((group, dataset), ())
-
-
-def _rules(world: World) -> dict[tuple[str, str], tuple[Declared, ...]]:
-    rules: dict[tuple[str, str], list[Declared]] = {}
-    for declared in world.of_kind(RULE):
-        rules.setdefault((declared.ref.group, declared.spec["dataset"]), []).append(declared)
-    return {key: tuple(found) for key, found in rules.items()}
+    return Candidate(element.name, word, barred_for(element, group), element.closed, element.room)

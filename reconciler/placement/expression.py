@@ -145,6 +145,16 @@ def parse(text: str) -> Expression:
     return Expression(text, tuple(reading.finish(position + 1)))
 
 
+def renamed(text: str, names: Mapping[str, str]) -> str:
+    """The same expression without white space, with other names for elements (old name → new one).
+
+    Only what stands alone is a name; attributes and values stay. Raises ValueError as `parse` does.
+    """
+    parse(text)
+    pieces = (match["sign"] or match["test"] for match in _tokens(text))
+    return "".join(names.get(piece, piece) for piece in pieces)
+
+
 def _tokens(text: str) -> Iterable[re.Match[str]]:
     position, end = 0, len(text.rstrip())
     while position < end:

@@ -6,8 +6,9 @@ from collections.abc import Collection, Iterable, Iterator
 from datetime import UTC, datetime
 
 from reconciler.kind import World
-from reconciler.model import Condition, Declared, Observed, State, Word
+from reconciler.model import Change, Condition, Declared, Observed, State, Word
 from reconciler.placement.copies import Placed, element_of, is_good, place, replicas_of
+from reconciler.placement.wishes import rules_of, wish_of
 from reconciler.units import duration
 
 
@@ -41,6 +42,42 @@ def disagreement(declared: Declared, placed: Placed) -> Iterator[Condition]:
         which = ", ".join(f"{name} {digest[:19]}" for name, digest in told.items())
         message = f"its copies differ in content ({which}); remove the wrong ones by hand"
         yield Condition(declared.ref, Word.FAILED, "CopiesDiffer", message, "author")
+
+
+def hold_replica(change: Change, world: World) -> Condition | None:
+    """A copy goes only while enough other good ones stay, or when its rule was removed on purpose."""
+    have = change.have
+    if have is None or have.reason == "Partial":
+        return None
+    declared = world.declared.get(change.ref.object)
+    wish = wish_of(declared, world) if declared else None
+    wanted = wish is not None and wish.rule.spec["dataset"] == have.spec.get("dataset")
+    if wish and wanted and not wish.ended:
+        needed = 1 if is_over(wish.rule, world) else wish.rule.spec["copies"]
+        return last_copy(wish.rule, have, needed, world)
+    others = [
+        rule
+        for rule in rules_of(change.ref.group, have.spec.get("dataset", ""), world)
+        if rule.ref != change.ref.object
+    ]
+    found = (last_copy(rule, have, rule.spec["copies"], world) for rule in others)
+    held = next((condition for condition in found if condition), None)
+    if held or others or not (wish and wanted):
+        return held
+    return _last_at_the_end(wish.rule, have, world)
+
+
+def _last_at_the_end(rule: Declared, have: Observed, world: World) -> Condition | None:
+    """Nobody removed the file: it is only the time that asks for the last copy of all to go."""
+    others = (copy for copy in replicas_of(rule, world) if copy.state is not State.DELETING)
+    if any(_replaces(copy, have) and is_good(copy, rule.spec, world.now) for copy in others):
+        return None
+    what = f"it is the last good copy of {rule.spec['dataset']}, and the last stage of {rule.ref} is reached"
+    if rule.spec["lastCopy"] == "delete":
+        message = f"{what}; its file says `lastCopy: delete`; a human must approve that it may go"
+        return Condition(have.ref, Word.HELD, "LastCopyApproval", message, "approver")
+    message = f"{what}; say `lastCopy: delete` in the file, or remove the file"
+    return Condition(have.ref, Word.HELD, "LastCopy", message, "author")
 
 
 def last_copy(rule: Declared, have: Observed, needed: int, world: World) -> Condition | None:

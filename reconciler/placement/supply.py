@@ -9,7 +9,8 @@ from collections.abc import Iterable, Mapping
 
 from reconciler.kind import World
 from reconciler.model import Declared, Json, Observed, State
-from reconciler.placement.copies import Placed, element_of, is_good, lake, replicas_of, rules_of
+from reconciler.placement.copies import Placed, element_of, is_good, lake, replicas_of
+from reconciler.placement.wishes import rules_of
 
 
 def is_sound(declared: Declared, placed: Placed, chosen: Iterable[str], world: World) -> bool:
@@ -32,7 +33,7 @@ def supply(declared: Declared, world: World) -> Mapping[str, Json]:
     looked for at every target that has an element and serves the group.
     """
     copies = [_source_of(replica, world) for replica in _known(declared, world)]
-    places = [element.place for element in lake(world).elements.values()]
+    places = [element.place for element in lake(world).elements.values() if not element.server]
     near = [place for place in places if place and place.serves(declared.ref.group)]
     uploads = {place.settings["uploads"] for place in near if place.settings.get("uploads")}
     return {"copies": copies, "uploads": sorted(uploads)}

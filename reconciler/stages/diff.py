@@ -97,8 +97,9 @@ def _wanted(
         pass  # the quiet case, on which every pass spends its time
     else:
         yield from _present(resource, here, scene, lookup)
+    natural = scene.primitives[resource.kind].marked == "natural"
     for thing in things:
-        if thing.target != resource.target and can_go(thing):
+        if thing.target != resource.target and can_go(thing) and not natural:
             successor = frozenset((resource.ref,))
             yield delete(thing, "Moved", scene, needs=successor, resource=resource)
 
@@ -168,7 +169,7 @@ def _present(
         _update(resource, spec, kept, primitive) if fitting else _replace(resource, spec, kept, primitive)
     )
     for thing in here:
-        if thing is not kept and can_go(thing):
+        if thing is not kept and can_go(thing) and primitive.marked != "natural":
             yield _spare(thing, kept, resource, scene, twin=thing in fitting)
 
 
@@ -254,7 +255,7 @@ def _by_path(entry: FieldChange) -> str:
 def _reason(resource: Resource, spec: Spec, thing: Observed) -> str:
     if thing.state is State.DELETING:
         return "Undeleted"
-    if thing.mark is not None and thing.mark.id != mark_id(resource.ref):
+    if thing.mark is not None and thing.mark.id not in ("", mark_id(resource.ref)):
         return "Renamed"
     if thing.mark is not None and (thing.mark.lock, thing.mark.keep) != _flags(resource):
         return "SpecChanged"

@@ -92,7 +92,7 @@ def _surplus(prefix: str, spec: Spec, have: Spec) -> Iterator[FieldChange]:
 def _of_mark(resource: Resource, thing: Observed) -> Iterator[FieldChange]:
     """The mark itself may have to change: another name in git, lock, keep."""
     mark, metadata = thing.mark, resource.metadata
-    if mark is None:
+    if mark is None or not mark.id:  # it is ours, and can't say more
         return
     if mark.id != mark_id(resource.ref):
         yield FieldChange("metadata.name", str(mark.ref or mark.id), str(resource.ref))

@@ -136,7 +136,8 @@ def test_an_element_is_one_thing_at_its_target() -> None:
     assert found.spec == {"attributes": {"tier": 1}, "capacity": "10GiB"}
     assert list(ELEMENT.targets(declared)) == [("spec.target", "t-a")]
     assert list(ELEMENT.check(declared)) == []
-    assert list(ELEMENT.natural_keys(declared)) == ["a"] == [found.facts["natural"]]
+    assert found.facts["natural"] == "a"
+    assert list(ELEMENT.natural_keys(declared, "StorageElement")) == ["a"]
 
 
 def test_an_element_is_not_renamed_and_has_a_whole_capacity() -> None:
@@ -166,6 +167,12 @@ def test_an_element_is_not_renamed_and_has_a_whole_capacity() -> None:
         ({"lifetime": "soon"}, "spec.lifetime"),
         ({"lifetime": "5m"}, "spec.lifetime"),
         ({"verify": {"every": "1s"}}, "spec.verify.every"),
+        ({"expression": None}, "spec"),
+        ({"quality": {"latency": "10s"}}, "spec.quality"),
+        ({"expression": None, "quality": {"latency": "soon"}}, "spec.quality.latency"),
+        ({"expression": None, "quality": {"redundancy": 0}}, "spec.quality.redundancy"),
+        ({"expression": None, "quality": {}, "copies": 2}, "spec.copies"),
+        ({"sources": "a|"}, "spec.sources"),
     ],
 )
 def test_a_bad_rule_is_refused_with_its_field(spec: Any, path: str) -> None:

@@ -243,7 +243,8 @@ def test_one_object_is_one_thing() -> None:
     assert resource.spec == {key: value for key, value in upload.spec.items() if key != "target"}
     assert resource.metadata.locked
     assert resource.source == upload.source
-    assert list(KIND.natural_keys(upload)) == ["sw.example.org:root/6.32"] == [resource.facts["natural"]]
+    keys = list(KIND.natural_keys(upload, "SoftwareUpload"))
+    assert keys == ["sw.example.org:root/6.32"] == [resource.facts["natural"]]
     assert list(KIND.targets(upload)) == [("spec.target", "stratum0")]
 
 

@@ -507,14 +507,16 @@ def test_foreign_things_are_reported_at_natural_keys_only(site: Site) -> None:
     site.converge(BARI)
     upload(site.folder / A, {"theirs": b"!"}, "")
     upload(site.folder / "sites/cnaf/disk-b", {"theirs": b"!"}, "x")
-    keys = frozenset([*RULE.natural_keys(rule()), *ELEMENT.natural_keys(CNAF), "other"])
+    keys = frozenset(
+        [*RULE.natural_keys(rule(), "replica"), *ELEMENT.natural_keys(CNAF, "StorageElement"), "other"]
+    )
     found = [(thing.kind, thing.ref.name, thing.target) for thing in site.observed(keys) if not thing.mark]
     assert found == [("replica", "cms/higgs/cms.higgs", "bari"), ("StorageElement", "disk-b", "cnaf")]
 
 
 def adopted(site: Site, declared: Declared, *others: Declared) -> None:
     kind: Any = RULE if declared.ref.kind == "DataRule" else ELEMENT
-    keys = frozenset(kind.natural_keys(declared))
+    keys = frozenset(kind.natural_keys(declared, "replica" if kind is RULE else "StorageElement"))
     (thing,) = [thing for thing in site.observed(keys) if not thing.mark]
     scene = site.world([declared, *others], site.observed())
     (want,) = [entry for entry in kind.expand(declared, scene) if entry.target == thing.target]

@@ -22,6 +22,7 @@ class Reader:
 
     def __init__(self, target: Target, places: Places) -> None:
         self.target = target.name
+        self.settings = target.settings
         self.server = server_of(target)
         self.places = places
         self._connection: Any = None

@@ -74,6 +74,52 @@ _AUTH: Final[dict[str, Any]] = {
     "examples": [{"type": "userpass", "username": "reconciler", "password": "env:RUCIO_PASSWORD"}],
 }
 
+_ELEMENTS: Final[dict[str, Any]] = {
+    "title": "Elements",
+    "description": "What all storage elements of this target have that their files do not say otherwise.",
+    "type": "object",
+    "additionalProperties": False,
+    "properties": {
+        "attributes": {
+            "title": "Attributes",
+            "description": "Attributes of all of them.",
+            "type": "object",
+            "maxProperties": 100,
+            "additionalProperties": {"type": ["string", "integer", "boolean"]},
+            "examples": [{"fts": "https://fts.example.org:8446"}],
+        },
+        "protocols": {
+            "title": "Protocols",
+            "description": "The ways to the files of those whose file names none.",
+            "type": "array",
+            "maxItems": 20,
+            "items": {
+                "title": "Protocol",
+                "description": "One way to the files; `{rse}` in its prefix is the element's name at Rucio.",
+                "type": "object",
+                "additionalProperties": False,
+                "required": ["scheme", "prefix"],
+                "properties": {
+                    "scheme": {"type": "string", "pattern": "^[a-z][a-z0-9+.-]{0,31}$", "examples": ["davs"]},
+                    "prefix": {"type": "string", "pattern": "^/", "examples": ["/rucio/{rse}"]},
+                    "hostname": {"type": "string", "pattern": "^[A-Za-z0-9._-]+$", "default": "localhost"},
+                    "port": {"type": "integer", "minimum": 0, "maximum": 65535, "default": 0},
+                    "impl": {"type": "string", "pattern": "^[A-Za-z_][A-Za-z0-9_.]*$"},
+                },
+            },
+            "examples": [[{"scheme": "davs", "hostname": "xfer.example.org", "prefix": "/rucio/{rse}"}]],
+        },
+        "distances": {
+            "title": "Distances",
+            "description": "From each of them to others: name at Rucio → distance. Its own is passed over.",
+            "type": "object",
+            "maxProperties": 1000,
+            "additionalProperties": {"type": "integer", "minimum": 1, "maximum": 1000},
+            "examples": [{"CNAF-DISK": 1, "RECAS-DISK": 2}],
+        },
+    },
+}
+
 SETTINGS: Final[dict[str, Any]] = {
     "$schema": "https://json-schema.org/draft/2020-12/schema",
     "title": "Settings of a target of type rucio",
@@ -107,6 +153,25 @@ SETTINGS: Final[dict[str, Any]] = {
             "examples": ["reconciler"],
         },
         "auth": _AUTH,
+        "uploads": {
+            "title": "Uploads",
+            "description": "The directory below which `source` of a DataRule is looked for. Relative: below "
+            "our data folder.",
+            "type": "string",
+            "minLength": 1,
+            "maxLength": 1024,
+            "examples": ["uploads/data", "/srv/uploads"],
+        },
+        "mounts": {
+            "title": "Mounts",
+            "description": "The folders of this machine in which elements of scheme `file` may lie. Elsewhere "
+            "nothing is uploaded, whatever Rucio says of its elements.",
+            "type": "array",
+            "maxItems": 100,
+            "items": _FILE,
+            "examples": [["/srv/rucio"]],
+        },
+        "elements": _ELEMENTS,
         "vo": {
             "title": "VO",
             "description": "The virtual organisation, where one server has several.",

@@ -68,7 +68,8 @@ _BY_STATUS: Final[Mapping[int, type[BackendError]]] = {
 def ours(error: Exception, status: int, what: str) -> BackendError:
     """A RucioException as one of ours. `status` is that of the answer it came with, 0: it came with none.
 
-    Anything that Rucio does not name is judged by the status: 5xx Transient, 4xx Rejected.
+    Anything that Rucio does not name is judged by the status: 5xx Transient, 4xx Rejected. But what it calls
+    invalid stays so, though it answers 500 to some of it.
     """
     name, said = type(error).__name__, said_by(error)
     message = f"{what}: {name}: {said}" if said else f"{what}: {name}"
@@ -79,7 +80,8 @@ def ours(error: Exception, status: int, what: str) -> BackendError:
             return sort(message)
     if name == "RucioException":  # an answer with no class at all, or with one that the client does not know
         return by_status(status, message)
-    return Rejected(message) if status < 500 else Transient(message)
+    invalid = name.startswith("Invalid") or name == "InputValidationError"
+    return Rejected(message) if invalid or status < 500 else Transient(message)
 
 
 def by_status(status: int, message: str) -> BackendError:

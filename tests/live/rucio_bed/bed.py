@@ -61,7 +61,7 @@ class Bed:
     def password(self, account: str) -> str:
         return self._passwords[account]
 
-    def new_account(self, *, admin: bool = False) -> str:
+    def new_account(self, *, admin: bool = False, room: bool = True) -> str:
         """An account with a user and a password of its own, and room on every element."""
         account = f"a{secrets.token_hex(6)}"
         root = self.client()
@@ -70,7 +70,7 @@ class Bed:
         root.add_identity(
             account, account, "USERPASS", f"{account}@example.org", password=self._passwords[account]
         )
-        for element in ELEMENTS:
+        for element in ELEMENTS if room else ():
             root.set_account_limit(account, element, ROOM, "local")
         if admin:
             root.add_account_attribute(account, "admin", "True")
@@ -162,13 +162,16 @@ def adler32(content: bytes) -> str:
 
 
 @contextmanager
-def opened(kind: str) -> Iterator[Bed]:
-    """A new Rucio, ready, with four storage elements and no more. `kind` is one of `database.DATABASES`."""
+def opened(kind: str, *, elements: bool = True) -> Iterator[Bed]:
+    """A new Rucio, ready, with four storage elements (or none) and no more. `kind` is one of DATABASES."""
     importlib.import_module("rucio.client")  # needed by all that tests do with a bed
     programs = server_programs()
     folder = folder_of_a_bed(TEMPORARY)
     with kept(folder):
-        yield _started(kind, folder, programs)
+        bed = _started(kind, folder, programs)
+        if elements:
+            make_elements(bed.client(), folder / "elements", bed.fts.url)
+        yield bed
 
 
 def _started(kind: str, folder: Path, programs: Path) -> Bed:
@@ -185,7 +188,6 @@ def _started(kind: str, folder: Path, programs: Path) -> Bed:
         process.await_answer(url)
     bed = Bed(kind, folder, urls["server"], Transfers(urls["transfers"]), urls["daemons"], server, daemons)
     server.await_answer(f"{bed.url}/ping")
-    make_elements(bed.client(), folder / "elements", urls["transfers"])
     return bed
 
 
