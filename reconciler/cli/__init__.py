@@ -21,7 +21,7 @@ from reconciler.errors import ExitCode
 
 COMMANDS: Final = {
     "init": "make a new configuration repository",
-    "import": "make a configuration repository of a Rucio that is there already",
+    "import": "write files for what stands at a Rucio",
     "validate": "check the files, offline: all problems at once",
     "plan": "show what would change; writes nothing",
     "apply": "converge once",

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 _EXAMPLES = """\
 examples:
-  export RUCIO_PASSWORD=...
   reconciler import rucio --url https://rucio.example.org --account reconciler \\
       --username reconciler --password env:RUCIO_PASSWORD --out lake
   reconciler import rucio --settings rucio.yaml --out lake --accounts tier0,higgs \\

@@ -19,9 +19,6 @@ from reconciler.units import size
 
 RSE: Final = "rse"
 OURS: Final = "reconciler"  # the attribute that holds our mark
-_ALL_WAYS: Final = {"read": 1, "write": 1, "delete": 1}
-_THIRD_PARTY: Final = {"third_party_copy_read": 1, "third_party_copy_write": 1}
-EVERYWHERE: Final[Mapping[str, Mapping[str, int]]] = {"lan": _ALL_WAYS, "wan": {**_ALL_WAYS, **_THIRD_PARTY}}
 _IMPLEMENTATIONS: Final = {"file": "rucio.rse.protocols.posix.Default"}
 _IMPLEMENTATION: Final = "rucio.rse.protocols.gfal.Default"
 
@@ -238,11 +235,9 @@ def _protocol_key(said: Mapping[str, Any]) -> str:
 
 
 def _protocol(said: Mapping[str, Any]) -> dict[str, Json]:
-    domains = EVERYWHERE if said.get("domains") is None else said["domains"]
     implementation = said.get("impl") or _IMPLEMENTATIONS.get(said["scheme"], _IMPLEMENTATION)
-    told = {"prefix": said["prefix"], "impl": implementation, "domains": domains}
-    extended = said.get("extendedAttributes")
-    return told if extended is None else {**told, "extendedAttributes": extended}
+    more = {key: said[key] for key in ("domains", "extendedAttributes") if said.get(key) is not None}
+    return {"prefix": said["prefix"], "impl": implementation, **more}
 
 
 KIND = StorageElement()

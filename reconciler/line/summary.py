@@ -12,6 +12,7 @@ from reconciler.model import (
     Change,
     Condition,
     Json,
+    Observed,
     Ref,
     Spec,
     State,
@@ -40,12 +41,22 @@ def asked_for(session: Session, found: View, conditions: Mapping[Ref, Condition]
 
 
 def slow(found: View) -> frozenset[Ref]:
-    """The objects whose kinds hold up neither `--wait` nor the exit code."""
-    kinds = registry.kinds()
-    names = {name for name, kind in kinds.items() if kind.parts and all(part.slow for part in kind.parts)}
-    if not names:
-        return frozenset()
-    return frozenset(ref for ref in (*found.wish.declared, *found.world.seen) if ref.kind in names)
+    """The objects that hold up neither `--wait` nor the exit code: all that is still made of them is slow."""
+    kinds, slow_ones = registry.kinds(), _slow_primitives()
+    some = {name for name, kind in kinds.items() if any(part.slow for part in kind.parts)}
+    every = {name for name in some if all(part.slow for part in kinds[name].parts)}
+    refs = [ref for ref in {*found.wish.declared, *found.world.seen} if ref.kind in some]
+    moving = {ref: _moving(found.world.seen.get(ref, ())) for ref in refs}
+    return frozenset(ref for ref in refs if ref.kind in every or (moving[ref] and moving[ref] <= slow_ones))
+
+
+def _moving(things: Iterable[Observed]) -> frozenset[str]:
+    """The kinds of those that are still made, or taken away."""
+    return frozenset(thing.kind for thing in things if thing.state.moving)
+
+
+def _slow_primitives() -> frozenset[str]:
+    return frozenset(name for name, primitive in registry.primitives().items() if primitive.slow)
 
 
 def readings(seen: Observation, wanted: Wish) -> Iterator[StoredReading]:
@@ -138,7 +149,7 @@ def outputs(found: View) -> dict[Ref, Mapping[str, Json]]:
 
 def progressing(found: View) -> frozenset[str]:
     """The targets on which something that is not slow is still being made, or taken away."""
-    slow = {name for name, primitive in registry.primitives().items() if primitive.slow}
+    slow = _slow_primitives()
     return frozenset(
         thing.target for thing in found.observation.all() if thing.state.moving and thing.kind not in slow
     )

@@ -207,10 +207,14 @@ def _kinds_say(changes: Sequence[Change], case: Case) -> list[Change]:
 
 
 def _kind_hold(change: Change, case: Case, world: World) -> Hold | None:
-    """What the kind says, also of what another gate holds that a human could release."""
+    """What the kind says, also of what another gate holds that a human could release.
+
+    What is superseded waits for its successor; the kind is asked when that is there.
+    """
     kind = case.kinds.get(change.ref.kind)
     final = change.hold is not None and change.hold.reason in NEVER_APPROVED
-    if kind is None or final or not removes(change) or is_partial(change):
+    free = change.reason == "Superseded" or is_partial(change)
+    if kind is None or final or free or not removes(change):
         return None
     found = kind.hold_removal(change, world)
     return Hold(found.reason, found.message) if found else None

@@ -53,7 +53,7 @@ def converge(lake: Lake) -> None:
     for _ in range(4):
         lake.apply()
         lake.bed.pump(2)
-    assert {entry["word"] for entry in lake.status().values()} == {"Ready"}
+    assert {entry["status"] for entry in lake.status().values()} == {"Ready"}
     before = lake.rules()
     assert lake.plan("--exit-code")["changes"] == []
     assert "nothing to do" in lake.apply().lower()

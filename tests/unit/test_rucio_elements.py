@@ -93,8 +93,6 @@ def test_everything_that_a_file_can_say() -> None:
         ],
     }
     resource = wanted(spec)
-    everything = {"read": 1, "write": 1, "delete": 1}
-    wan = {**everything, "third_party_copy_read": 1, "third_party_copy_write": 1}
     assert resource.spec == {
         "attributes": {"verify_checksum": False},
         "type": "TAPE",
@@ -113,7 +111,6 @@ def test_everything_that_a_file_can_say() -> None:
             "file://localhost:0": {
                 "prefix": "/data",
                 "impl": "rucio.rse.protocols.posix.Default",
-                "domains": {"lan": everything, "wan": wan},
                 "extendedAttributes": {"a": 1},
             },
         },

@@ -16,6 +16,12 @@ from reconciler.drivers.rucio.translating import Exists, Missing
 from reconciler.errors import Conflict, Rejected, Transient
 from reconciler.model import Json, Mark, Spec
 
+_ALL_WAYS: Final = {"read": 1, "write": 1, "delete": 1}
+_THIRD_PARTY: Final = {"third_party_copy_read": 1, "third_party_copy_write": 1}
+_EVERYWHERE: Final[Mapping[str, Mapping[str, int]]] = {
+    "lan": _ALL_WAYS,
+    "wan": {**_ALL_WAYS, **_THIRD_PARTY},
+}
 _NOTHING: Final[Mapping[str, Json]] = {}
 
 
@@ -37,7 +43,7 @@ def make_element(client: Writer, name: str, spec: Spec) -> Element:
 
 
 def write_element(client: Writer, spec: Spec, have: Element, mark: Mark) -> None:
-    """Bring an element to what is wanted. Raises Transient where a distance leads to what is not there yet."""
+    """Bring an element to what is wanted. Raises Transient where a distance leads to what is not there."""
     name = have.name
     with client.rucio(f"storage element {name}") as rucio:
         if have.written_mark != element_mark(mark):
@@ -91,15 +97,15 @@ def _write_protocol(client: Writer, name: str, key: str, wish: Spec, have: Spec 
     with client.rucio(f"protocol {key} of storage element {name}") as rucio:
         if have is None:
             named = {"scheme": scheme, "hostname": hostname, "port": int(port)}
-            rucio.add_protocol(name, {**_protocol(wish), **named})
+            rucio.add_protocol(name, {**_protocol(wish, _EVERYWHERE), **named})
         else:
             # the library leaves a port out that is 0; as text it does not
-            rucio.update_protocols(name, scheme, _protocol(wish), hostname, port)
+            rucio.update_protocols(name, scheme, _protocol(wish, have["domains"]), hostname, port)
 
 
-def _protocol(wish: Spec) -> dict[str, Any]:
+def _protocol(wish: Spec, usual: Mapping[str, Mapping[str, int]]) -> dict[str, Any]:
     told = {"prefix": wish["prefix"], "impl": wish["impl"]}
-    domains = {domain: dict(ways) for domain, ways in wish.get("domains", {}).items()}
+    domains = {domain: dict(ways) for domain, ways in wish.get("domains", usual).items()}
     extended = {"extended_attributes": wish["extendedAttributes"]} if "extendedAttributes" in wish else {}
     return {**told, "domains": domains, **extended}
 

@@ -66,7 +66,7 @@ def _is_one(inside: str) -> bool:
 def spec_of(rule: Row, mark: RuleMark | None, account: str) -> dict[str, Json]:
     """What a rule is, in the words of a wish. `account` is the target's own.
 
-    The account is said where the wish said it, and where it is not the target's own.
+    The account is said where the wish said it; of a rule that is not ours, where it is not the target's own.
     """
     said = mark.expression if mark else rule["rse_expression"]
     same = mark is not None and bare(said) == bare(rule["rse_expression"])
@@ -80,7 +80,7 @@ def spec_of(rule: Row, mark: RuleMark | None, account: str) -> dict[str, Json]:
     }
     for key, (field, usual) in CHANGEABLE.items():
         spec[key] = usual if rule[field] is None else rule[field]
-    if rule["account"] != account or (mark is not None and mark.named):
+    if mark.named if mark else rule["account"] != account:
         spec["account"] = rule["account"]
     return spec
 

@@ -164,8 +164,8 @@ SETTINGS: Final[dict[str, Any]] = {
         },
         "mounts": {
             "title": "Mounts",
-            "description": "The folders of this machine in which elements of scheme `file` may lie. Elsewhere "
-            "nothing is uploaded, whatever Rucio says of its elements.",
+            "description": "The folders of this machine in which elements of scheme `file` may lie. "
+            "Elsewhere nothing is uploaded, whatever Rucio says of its elements.",
             "type": "array",
             "maxItems": 100,
             "items": _FILE,
