@@ -20,6 +20,7 @@ DATASETS: Mapping[str, Mapping[str, int]] = {
     "calibration-2026": {"ecal.db": 6_000, "hcal.db": 6_000},
     "raw-exp35": {"raw-0001.root": 50_000, "raw-0002.root": 50_000},
     "strain-o5": {"h1.gwf": 20_000, "l1.gwf": 20_000, "v1.gwf": 20_000},
+    "alerts-2026": {"alerts.avro": 9_000},
 }
 
 SOFTWARE: Mapping[str, Mapping[str, str]] = {

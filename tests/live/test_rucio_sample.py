@@ -67,6 +67,7 @@ def test_a_push_brings_files_to_the_elements(lake: Lake) -> None:
     assert holding(lake, "calibration-2026") == ["CNAF-DISK"]
     assert holding(lake, "raw-exp35") == ["CNAF-DISK", "CNAF-TAPE"]
     assert holding(lake, "strain-o5") == list(DISKS)
+    assert len(holding(lake, "alerts-2026")) == 2
     assert {name for files in lake.files().values() for name in files} == {
         name for dataset in DATASETS for name in of(dataset)
     }
