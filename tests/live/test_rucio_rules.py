@@ -644,3 +644,21 @@ def wrapped(client: Writer, send: Callable[[Callable[..., Any]], Callable[..., A
         yield
     finally:
         del connection._send_request
+
+
+def test_a_rule_that_waits_for_approval_says_who_may_give_it(site: Site, data: Data) -> None:
+    approver = site.bed.new_account()
+    site.plain.add_rse_attribute(THERE, "rule_approvers", approver)
+    try:
+        did = {"scope": data.scope, "name": "set"}
+        (rule,) = site.plain.add_replication_rule([did], 1, THERE, ask_approval=True)
+        key = f"|{data.dataset}|1|{THERE}"
+        site.apply(site.wish(data.dataset), site.one(key))
+        waiting = site.one()
+        assert (waiting.state, waiting.reason) == (State.PROGRESSING, "WaitingApproval")
+        assert approver in waiting.message
+        site.plain.approve_replication_rule(rule)
+        site.bed.pump(2)
+        assert site.one().state is State.READY
+    finally:
+        site.plain.delete_rse_attribute(THERE, "rule_approvers")

@@ -13,7 +13,7 @@ PASSWORD: Final = "password-of-tests"
 def write_configuration(home: Path, database: str, site_packages: Path) -> None:
     """`etc/rucio.cfg` and `etc/alembic.ini` below `home`. `database` is a URL of SQLAlchemy."""
     (home / "etc").mkdir(parents=True)
-    _write(home / "etc" / "rucio.cfg", _rucio(home, database))
+    _write(home / "etc" / "rucio.cfg", _rucio(home, database, site_packages))
     _write(home / "etc" / "alembic.ini", _alembic(database, site_packages))
 
 
@@ -24,12 +24,13 @@ def _write(path: Path, sections: dict[str, dict[str, str]]) -> None:
         parser.write(file)
 
 
-def _rucio(home: Path, database: str) -> dict[str, dict[str, str]]:
+def _rucio(home: Path, database: str, site_packages: Path) -> dict[str, dict[str, str]]:
     """Rucio's manual, "Configuration parameters". An empty identity below `bootstrap` is not made."""
     identities = dict.fromkeys(("x509_identity", "gss_identity", "ssh_identity"), "")
     user = {"userpass_identity": IDENTITY, "userpass_pwd": PASSWORD, "userpass_email": "root@example.org"}
+    mails = str(site_packages.parents[2] / "rucio" / "etc" / "mail_templates")  # of requests for approval
     return {
-        "common": {"logdir": str(home), "loglevel": "WARNING"},
+        "common": {"logdir": str(home), "loglevel": "WARNING", "mailtemplatedir": mails},
         "database": {"default": database},
         "bootstrap": {**identities, **user},
         "alembic": {"cfg": str(home / "etc" / "alembic.ini")},
