@@ -119,8 +119,10 @@ def parts(name: str) -> Iterator[str]:
     """What the kind expands into, where there is anything."""
     for part in registry.kinds()[name].parts:
         immutable = ", ".join(f"`{entry}`" for entry in sorted(part.immutable)) or "none"
+        replaced = f"Replaced, not updated, when one of these changes: {immutable} ({part.replace_order})."
+        natural = f"Found by its name, never deleted by us. What can't be changed in place: {immutable}."
         facts = [
-            f"Replaced, not updated, when one of these changes: {immutable} ({part.replace_order}).",
+            natural if part.marked == "natural" else replaced,
             f"Marked: {part.marked}. Listed: {part.listed}.",
             "Holds data: its removal is counted." if part.holds_data else "Holds no data.",
         ]
