@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from reconciler import registry
 from reconciler.errors import InvalidRepository
-from reconciler.line.reading import read, by_key
+from reconciler.line.reading import by_key, read
 from reconciler.line.sealing import sealed
 from reconciler.line.session import Request, Session, open_session
 from reconciler.line.wish import wish_of

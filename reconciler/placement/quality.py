@@ -54,7 +54,7 @@ def translate(wish: Mapping[str, Json], classes: Collection[Declared]) -> Transl
     fitting = sorted((entry for entry in classes if fits(wish, entry.spec)), key=lambda entry: entry.ref)
     if not fitting:
         there = "; ".join(_described(entry) for entry in sorted(classes, key=lambda entry: entry.ref))
-        raise ValueError(f"no quality class fits; there are: {there or 'none'}")
+        raise ValueError(f"no quality class fits {_wished(wish)}; there are: {there or 'none'}")
     least = min(entry.spec["redundancy"] for entry in fitting)
     copies = -(-wish["redundancy"] // least)
     if copies > MOST_COPIES:
@@ -71,6 +71,11 @@ def _union(expressions: list[str]) -> str:
         different.setdefault(parse(text).meaning, str(parse(text)))
     texts = list(different.values())
     return texts[0] if len(texts) == 1 else "|".join(f"({text})" for text in texts)
+
+
+def _wished(wish: Mapping[str, Json]) -> str:
+    latency = f"latency ≤ {wish['latency']}" if wish.get("latency") else "any latency"
+    return latency + (f" in {', '.join(wish['placement'])}" if wish.get("placement") else "")
 
 
 def _described(entry: Declared) -> str:

@@ -68,7 +68,7 @@ def _outcome_lines(outcome: Outcome, column: int, style: Style) -> Iterator[str]
     if outcome.result is not Result.APPLIED and outcome.reason:
         colour = "red" if outcome.result is Result.FAILED else "yellow"
         yield "      " + style.paint(words.why(outcome.reason, outcome.message), colour)
-    if outcome.blocked_by:
+    if outcome.blocked_by and not outcome.message.startswith("waits for "):
         yield "      waits for " + ", ".join(words.plain(str(ref)) for ref in outcome.blocked_by[:5])
     if outcome.result is Result.FAILED and outcome.who:
         yield f"      must act: {words.plain(outcome.who)}"

@@ -38,7 +38,7 @@ HoldGroup: TypeAlias = tuple[Hold, str, tuple[Change, ...]]
 REMEDIES: Final[Mapping[str, str]] = {
     "BlindBucket": "plan again when the target can be read",
     "InUse": "remove what still uses it first",
-    "LastCopy": "wait until enough other copies are read and verified, then plan again",
+    "LastCopy": "see above: wait for enough other good copies, or say `lastCopy: delete` in the file first",
     "Locked": "take `metadata.locked` off in one commit, apply, and remove it in the next",
     "ProviderInUse": "bring the file back with `spec.status: removed`, apply, then remove the file",
 }

@@ -38,6 +38,7 @@ ORDER: Final = (
 _REASONS: Final[Mapping[str, str]] = {
     "NotFound": "does not exist yet",
     "Drifted": "was changed behind our back",
+    "Differs": "is not as its file says",
     "Renamed": "has another name in git now; the thing stays",
     "SpecChanged": "the file changed",
     "ImmutableField": "can't be changed in place",
@@ -54,7 +55,7 @@ _REASONS: Final[Mapping[str, str]] = {
     "Surplus": "its file does not want it any more",
 }
 
-_BECAUSE: Final = 160  # letters
+_BECAUSE: Final = 500  # letters
 _SIMPLE: Final = re.compile(r"[A-Za-z0-9_./:@+-][A-Za-z0-9_./:@+= -]*\Z")
 _NOT_WORDS: Final = frozenset({"true", "false", "null", "absent", "none"})
 

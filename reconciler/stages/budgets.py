@@ -90,7 +90,8 @@ def _budget_hold(bucket: Bucket, going: set[Ref], owned: set[Ref], case: Case) -
     if limit.allows(len(going) + earlier, len(owned) + earlier):
         return None
     since = f" and {earlier} in the last 24 hours" if earlier else ""
-    message = f"{len(going)} removals{since} in {name}, of {len(owned)} owned, are over the limit"
+    removals, are = ("1 removal", "is") if len(going) == 1 else (f"{len(going)} removals", "are")
+    message = f"{removals}{since} in {name}, of {len(owned)} owned, {are} over the limit"
     return Hold("RemovalBudget", message, f"RemovalBudget {name}")
 
 

@@ -26,7 +26,7 @@ from reconciler.model import (
     Word,
     mark_id,
 )
-from reconciler.stages.fields import differing, leaves, of_specs
+from reconciler.stages.fields import differing, leaves, named, of_specs
 from reconciler.stages.scene import Difference, Scene
 from reconciler.stages.unwanted import can_go, delete, unwanted
 
@@ -193,9 +193,9 @@ def _natural(
     adopt, marked = resource.metadata.adopt, primitive.marked != "natural"
     if not fields and not (adopt and marked):
         return
-    names = ", ".join(entry.path for entry in fields)
+    names = named(fields)
     if not _same_incarnation(spec, thing, primitive):
-        message = f"it differs ({names}), can't be changed in place, and is never deleted by us"
+        message = f"it differs ({names}) in what can't be changed in place, and is not ours to replace"
         yield Condition(resource.ref, Word.FAILED, "ImmutableField", message, "author", resource.source)
     elif not adopt:
         message = f"it is there without a mark and differs ({names}); `metadata.adopt: true` changes it"
@@ -203,7 +203,7 @@ def _natural(
     elif marked:
         yield _adopted(resource, thing, fields)
     else:
-        yield _change(resource, Action.UPDATE, "Drifted", fields, thing)
+        yield _change(resource, Action.UPDATE, "Adopted", fields, thing)
 
 
 def _replace(resource: Resource, spec: Spec, thing: Observed, primitive: Primitive) -> Iterator[Change]:
@@ -259,9 +259,10 @@ def _reason(resource: Resource, spec: Spec, thing: Observed) -> str:
         return "Renamed"
     if thing.mark is not None and (thing.mark.lock, thing.mark.keep) != _flags(resource):
         return "SpecChanged"
-    if thing.mark is None or not thing.mark.spec_hash or thing.mark.spec_hash == digest_of(spec):
-        return thing.reason or "Drifted"
-    return "SpecChanged"
+    told = thing.mark.spec_hash if thing.mark else ""
+    if not told:  # nothing says whether the file changed or the thing
+        return thing.reason or "Differs"
+    return (thing.reason or "Drifted") if told == digest_of(spec) else "SpecChanged"
 
 
 def _flags(resource: Resource) -> tuple[bool, bool]:

@@ -7,12 +7,15 @@ not change the digest of a change.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
 
 from reconciler.canonical import digest_of
 from reconciler.kind import Primitive
 from reconciler.late import fits, is_late, late_values
 from reconciler.model import ABSENT, FieldChange, Json, Observed, Resource, Spec, State, mark_id
+
+_NAMED: Final = 4
 
 
 def differing(resource: Resource, spec: Spec, thing: Observed, primitive: Primitive) -> Iterator[FieldChange]:
@@ -24,6 +27,12 @@ def differing(resource: Resource, spec: Spec, thing: Observed, primitive: Primit
     yield from thing.drift
     if thing.state is State.DELETING:
         yield FieldChange("state", str(State.DELETING), str(State.READY))
+
+
+def named(fields: Sequence[FieldChange]) -> str:
+    """The names of some fields, for a message: the first four, and how many more."""
+    more = f" and {len(fields) - _NAMED} more" if len(fields) > _NAMED else ""
+    return ", ".join(entry.path for entry in fields[:_NAMED]) + more
 
 
 def is_told(spec: Spec, thing: Observed, primitive: Primitive) -> bool:

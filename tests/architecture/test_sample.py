@@ -47,7 +47,8 @@ def test_uploads_are_made_with_that_sha256(upload: dict[str, Any]) -> None:
 
 
 def test_data_sets_are_made() -> None:
-    assert {rule["spec"]["source"] for rule in objects("DataRule")} == set(DATASETS)
+    rules = [*objects("DataRule"), *objects("Lifecycle")]
+    assert {rule["spec"]["source"] for rule in rules} == set(DATASETS)
 
 
 def test_making_uploads_twice_gives_the_same(tmp_path: Path) -> None:

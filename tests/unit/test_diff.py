@@ -195,7 +195,7 @@ def test_a_natural_thing_is_neither_deleted_nor_changed_without_consent() -> Non
         "ImmutableField"
     ]
     adopting = wish(metadata=Metadata(adopt=True), image="a", size=2)
-    assert planned(natural, (adopting,), unmarked) == ["update front.thing Drifted"]
+    assert planned(natural, (adopting,), unmarked) == ["update front.thing Adopted"]
 
 
 def test_a_natural_thing_that_says_it_is_ours_is_changed_and_never_deleted() -> None:

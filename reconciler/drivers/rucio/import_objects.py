@@ -45,6 +45,11 @@ class Choices:
         return group if group not in _FOLDERS else f"group-{group}"
 
 
+_IGNORED: Final = (
+    "# what `reconciler apply` and `reconciler plan --out` leave behind\n/status/\n/plan.json\n/plan.md\n"
+)
+
+
 def drafted(found: Found, choices: Choices) -> Draft:
     """All objects, and what none can say."""
     draft = Draft()
@@ -66,7 +71,7 @@ def drafted(found: Found, choices: Choices) -> Draft:
 
 def files_of(draft: Draft, choices: Choices) -> dict[str, str]:
     """Path → text. What has no form in YAML is left out."""
-    files = {SETTINGS: settings_text(choices.owner)}
+    files = {SETTINGS: settings_text(choices.owner), ".gitignore": _IGNORED}
     for path, entry in sorted(draft.entries.items()):
         try:
             files[path] = entry.text()

@@ -26,6 +26,7 @@ from reconciler.errors import BackendError, Conflict, Denied, NotOurs, Rejected
 from reconciler.model import Change, Observed
 from reconciler.printable import shown
 
+_LONGEST: Final = 500  # letters of what hinders a rule
 _WHILE: Final = timedelta(days=7)  # repairs are counted so long
 
 
@@ -52,11 +53,14 @@ def change_rule(client: Writer, have: Observed, wish: Wish) -> None:
         raise NotOurs(f"rule {have.uid} carries the mark {shown(rule['comments'])}")
     if have.mark is not None and (mark is None or mark.ref != (have.mark.ref or have.ref)):
         raise Conflict(f"rule {have.uid} is not any more that of {have.ref}")
-    settle(client, rule, wish, mark)
+    settle(client, rule, wish, mark, have.message)
 
 
-def settle(client: Writer, rule: Row, wish: Wish, old: RuleMark | None) -> None:
-    """One call for all that differs, none where nothing does. `old`: the mark that goes on, if any."""
+def settle(client: Writer, rule: Row, wish: Wish, old: RuleMark | None, known: str = "") -> None:
+    """One call for all that differs, none where nothing does.
+
+    `old` is the mark that goes on, if any; `known` is what is known of the rule's transfers.
+    """
     new = _carried(wish.mark, old)
     now = utcnow()
     heals = rule["state"] in BROKEN and not (old and is_asked(rule, old, now))
@@ -70,7 +74,7 @@ def settle(client: Writer, rule: Row, wish: Wish, old: RuleMark | None) -> None:
         with client.rucio(f"rule {rule['id']} of {wish.dataset}") as rucio:
             rucio.update_replication_rule(rule["id"], options)
     if spent:
-        raise _exhausted(rule, wish, new)
+        raise _exhausted(rule, wish, new, known)
 
 
 def _carried(new: RuleMark, old: RuleMark | None) -> RuleMark:
@@ -108,13 +112,10 @@ def _healing(rule: Row) -> dict[str, Any]:
     return {"state": "STUCK", **boost} if rule["state"] == SUSPENDED else boost
 
 
-def _exhausted(rule: Row, wish: Wish, mark: RuleMark) -> BackendError:
+def _exhausted(rule: Row, wish: Wish, mark: RuleMark, known: str) -> BackendError:
     said = f"Rucio was asked {mark.repaired}× in {_WHILE.days} days to try rule {rule['id']} again"
-    why = shown(rule["error"] or "no reason given", 255)
-    hint = (
-        f"find out why {wish.dataset} can't get there (the rule's message says which files); "
-        "then boost the rule, or raise `repairs`"
-    )
+    why = shown(known or rule["error"] or "no reason given", _LONGEST)
+    hint = f"mend what hinders {wish.dataset}; then boost the rule, or raise `repairs`"
     return Rejected(f"{said}, and it is {rule['state']}: {why}", hint=hint)
 
 
