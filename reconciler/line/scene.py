@@ -259,7 +259,7 @@ def _of_providers(wanted: Wish, observation: Observation) -> Iterator[Condition]
         )
     for provider in sorted(wanted.leaving):
         names = [target.name for target in wanted.targets.values() if target.provider == provider]
-        things = sum(len(observation.things.get(name, ())) for name in names)
+        things = sum(thing.mark is not None for name in names for thing in observation.things.get(name, ()))
         if things or any(name in observation.blind for name in names):
             message = (
                 f"its file is gone, but {things} things of ours are there: put it back with `status: removed`"

@@ -164,9 +164,13 @@ def _write_tries(connection: Connection, record: Record) -> None:
 
 
 def _forget(connection: Connection, record: Record, retention: Retention) -> None:
-    """What nobody asks for any more: removed things' locks, old removals, approvals and runs."""
-    removed = (o.change for o in record.outcomes if o.result is Result.APPLIED)
-    _remove(connection, tables.locks, (mark_id(c.ref) for c in removed if c.action is Action.DELETE))
+    """What nobody asks for any more: removed things' locks, spent approvals, old removals and runs.
+
+    An approval is spent by the change that it released: another one of the same digest is another removal.
+    """
+    applied = [o.change for o in record.outcomes if o.result is Result.APPLIED]
+    _remove(connection, tables.locks, (mark_id(c.ref) for c in applied if c.action is Action.DELETE))
+    _remove(connection, tables.approvals, (c.digest for c in applied if c.released))
     past = text_of(record.finished - timedelta(days=7))
     connection.execute(delete(tables.removals).where(tables.removals.c.removed < past))
     connection.execute(delete(tables.approvals).where(tables.approvals.c.approved < past))

@@ -128,6 +128,22 @@ def test_approvals_live_24_hours_and_are_bound_to_the_change() -> None:
         assert names(lab) == {"w"}
 
 
+def test_an_approval_is_spent_by_the_change_that_it_released() -> None:
+    with Lab(uploads("u", "v")) as lab:
+        lab.apply()
+        lab.drop("software/a-u.yaml", "software/a-v.yaml")
+        lab.commit(uploads("w", group="b"))
+        planned = lab.plan()
+        assert lab.apply(approve=(planned.plan.digest,)).exit_code is ExitCode.CONVERGED
+        lab.commit(uploads("u", "v"))
+        lab.apply()
+        lab.drop("software/a-u.yaml", "software/a-v.yaml")
+        lab.commit({})
+        again = lab.plan()
+        assert {change.digest for change in again.plan.held} == {c.digest for c in planned.plan.held}
+        assert names(lab) == {"u", "v", "w"}
+
+
 def test_an_approval_releases_one_change_and_nothing_else() -> None:
     with Lab(uploads("u", "v")) as lab:
         lab.apply()
