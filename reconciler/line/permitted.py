@@ -23,6 +23,8 @@ def tag_of(session: Session, ref: Ref, reference: str) -> str:
         if named.ref != str(ref.object):
             raise Denied(f"{ref.object} may not name a secret that is generated for another object")
     elif not permitted(named, session.valid.settings.secrets.get(ref.group, ())):
-        hint = "an operator lists it under `secrets` in reconciler.yaml"
-        raise Denied(f"group {ref.group} may not name the secret {reference}", hint=hint)
+        who = f"group {ref.group}" if ref.group else f"{ref.object}, which belongs to no group,"
+        place = "`secrets`" if ref.group else '`secrets: {"": [...]}`'
+        hint = f"an operator lists it under {place} in reconciler.yaml"
+        raise Denied(f"{who} may not name the secret {reference}", hint=hint)
     return "" if session.follows else session.places.secrets.tag(reference)
