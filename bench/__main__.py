@@ -14,7 +14,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from bench.rows import ROWS, Field, Goal, Measured, Row
+from bench.field import Field, Goal, Measured, Row
+from bench.rows import ROWS
 
 QUICK = 0.1  # of every number of objects
 WIDTH = 60  # of a title

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from bench.__main__ import machine
 from bench.command import Sample
-from bench.rows import Field, created
+from bench.field import Field
+from bench.rows import created
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

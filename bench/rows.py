@@ -4,79 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import replace
 
 from bench import faults, real
 from bench.command import Sample
+from bench.field import Field, Goal, Measured, Row
 from bench.fleet import NOTE, STEPS, Fleet
-from bench.generate import BRANCH, Size
+from bench.generate import BRANCH
 from bench.ground import Ground
 from bench.lake import Lake, compare_checks, compare_copies
 from bench.machines import Machines, by_hand
+from bench.rucio import POSTGRESQL, SQLITE, Found, compare_creation, imported, opened, planned
+from bench.rucio import Lake as Lakes
+from bench.rucio_reading import compare_quiet
 
-SITES = 20
 TOUCHED = 5
-
-
-@dataclass(frozen=True, slots=True)
-class Goal:
-    """What is to be reached at most; None where it does not apply. `ratio` is a number of times.
-
-    `ansible` is how many programs of Ansible were started.
-    """
-
-    seconds: float | None = None
-    mib: float | None = None
-    calls: int | None = None
-    ratio: float | None = None
-    blocked: int | None = None
-    ansible: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """What was measured. `ratios` compare pairs; `blocked` are healthy objects that were held up."""
-
-    objects: int
-    samples: list[Sample]
-    ratios: list[float] = field(default_factory=list)
-    blocked: int | None = None
-    ansible: int | None = None
-
-
-@dataclass(slots=True)
-class Field:
-    """The grounds of one bench, made when first asked for. `scale` shrinks every number of objects."""
-
-    folder: Path
-    repeat: int = 5
-    scale: float = 1.0
-    _grounds: dict[str, Ground] = field(default_factory=dict)
-
-    def times(self) -> Iterator[int]:
-        yield from range(self.repeat)
-
-    def objects(self, full: int) -> int:
-        return int(full * self.scale)
-
-    def ground(self, purpose: str, objects: int, copies: int = 1, deployments: int = 0) -> Ground:
-        """A repository that nothing was applied from yet."""
-        name = f"{purpose}-{objects}-{copies}-{deployments}"
-        if name not in self._grounds:
-            size = Size(self.objects(objects), SITES, copies=copies, deployments=self.objects(deployments))
-            self._grounds[name] = Ground(self.folder / name, size)
-        return self._grounds[name]
-
-    def converged(
-        self, objects: int, copies: int = 1, purpose: str = "converged", deployments: int = 0
-    ) -> Ground:
-        """A repository whose worlds are as it says; caches warm."""
-        ground = self.ground(purpose, objects, copies, deployments)
-        if not ground.converged:
-            ground.converge()
-        return ground
 
 
 def start(*words: str) -> Callable[[Field], Measured]:
@@ -230,18 +173,22 @@ def lake(
     return measure
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One line of the table."""
+def rucio(
+    measure: Callable[[Lakes, int, int], Found], rules: int, database: str = POSTGRESQL
+) -> Callable[[Field], Measured]:
+    """A real Rucio for this row alone, with so many rules."""
 
-    name: str
-    title: str
-    goal: Goal
-    measure: Callable[[Field], Measured]
+    def measure_there(place: Field) -> Measured:
+        folder = place.folder / f"{measure.__name__}-{database}"
+        with opened(folder, database) as lakes:
+            return Measured(*measure(lakes, place.objects(rules), place.repeat))
+
+    return measure_there
 
 
-_MANY, _LARGE = (2_000, 64), (4, 256 * 1024)  # files, KiB each
+_MANY, _LARGE = (20_000, 64), (4, 256 * 1024)  # files, KiB each
 _AS_BARE = Goal(ratio=1.25)  # at least 0.8 of what the bare programs do in the same time
+_AS_BULK = Goal(ratio=1.2)
 _QUIET = Goal(seconds=1.5, mib=150, calls=300)
 ROWS = (
     Row("start-version", "reconciler --version", Goal(0.15), start("--version")),
@@ -275,15 +222,35 @@ ROWS = (
     Row("lake-copy", "copy 4 × 256 MiB against cp and sha256sum", _AS_BARE, lake(compare_copies, *_LARGE)),
     Row(
         "lake-copy-small",
-        "copy 2,000 × 64 KiB against cp and sha256sum",
+        "copy 20,000 × 64 KiB against cp and sha256sum",
         _AS_BARE,
         lake(compare_copies, *_MANY),
     ),
     Row("lake-verify", "verify 4 × 256 MiB against sha256sum", _AS_BARE, lake(compare_checks, *_LARGE)),
     Row(
         "lake-verify-small",
-        "verify 2,000 × 64 KiB against sha256sum",
+        "verify 20,000 × 64 KiB against sha256sum",
         _AS_BARE,
         lake(compare_checks, *_MANY),
     ),
+    Row(
+        "rucio-quiet",
+        "read 1,000 rules at Rucio against one bare list",
+        Goal(calls=4, ratio=2.0),
+        rucio(compare_quiet, 1_000),
+    ),
+    Row(
+        "rucio-create",
+        "create 1,000 rules at Rucio against bare bulk calls",
+        _AS_BULK,
+        rucio(compare_creation, 1_000),
+    ),
+    Row(
+        "rucio-create-sqlite",
+        "the same where Rucio is on SQLite",
+        _AS_BULK,
+        rucio(compare_creation, 1_000, SQLITE),
+    ),
+    Row("rucio-import", "import 1,000 rules, 64 elements, 102 accounts", Goal(60.0), rucio(imported, 1_000)),
+    Row("rucio-plan", "quiet plan of the same import", Goal(5.0), rucio(planned, 1_000)),
 )

@@ -16,7 +16,7 @@ from reconciler.library import Library
 from reconciler.model import Change, Condition, Declared, Json, Observed, Resource
 from reconciler.placement.checks import check_common, check_where
 from reconciler.placement.expanding import expand_rule, hold_removal_of, natural_keys_of, outputs_of
-from reconciler.placement.expression import parse
+from reconciler.placement.expression import ExpressionError, parse
 from reconciler.placement.primitives import PARTS
 from reconciler.placement.spoken import Quality, Verify
 
@@ -103,7 +103,7 @@ def _twins(rules: list[Declared]) -> Iterator[tuple[Declared, str, str, str]]:
     for rule in rules:
         try:
             other = first.setdefault(parse(rule.spec["expression"]).meaning, rule)
-        except ValueError:
+        except ExpressionError:
             continue  # `check` says so
         if other is not rule:
             message = f"{other.ref} ({other.source}) wants the same copies of {rule.spec['dataset']} already"

@@ -14,7 +14,8 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import ClassVar, Final
 
 from reconciler.kind import Kind, Primitive, World
-from reconciler.model import Condition, Declared, Json, Resource, Word
+from reconciler.model import Condition, Declared, Json, Ref, Resource, Word
+from reconciler.placement.tenancy import not_allowed
 
 # Rucio's columns for metadata: the longest text, or 0 for a whole number (lib/rucio/db/sqla/models.py).
 COLUMNS: Final[Mapping[str, int]] = {
@@ -88,7 +89,7 @@ class Dataset(Kind[DatasetSpec]):
         for one in declared:
             alike[one.spec["target"], one.spec["dataset"]].append(one)
         for several in alike.values():
-            first, *others = sorted(several, key=lambda one: one.ref)
+            first, *others = sorted(several, key=_precedence)
             for one in others:
                 message = f"{first.ref} ({first.source}) declares {one.spec['dataset']} already"
                 yield one, "spec.dataset", message, "remove one of the two files"
@@ -113,6 +114,11 @@ class Dataset(Kind[DatasetSpec]):
         return (
             Resource(declared.ref, self.name, target, wish, declared.source, declared.metadata, facts=facts),
         )
+
+
+def _precedence(declared: Declared) -> tuple[bool, Ref]:
+    """The group that is called as the scope comes first: a name alone must not take its data set away."""
+    return declared.ref.group != declared.spec["dataset"].partition(":")[0], declared.ref
 
 
 def _natural_key(declared: Declared) -> str:
@@ -178,6 +184,9 @@ def _refusal(declared: Declared, world: World) -> Condition | None:
     if not world.targets[name].serves(declared.ref.group):
         message = f"{name} does not serve the group {declared.ref.group}"
         return _condition(declared, Word.FAILED, "TargetNotForGroup", message)
+    refused = not_allowed(declared, (name,), world)
+    if refused is not None:
+        return refused
     if spec.get("until") and _end(spec["until"]) <= world.now:
         message = f"its last day was {spec['until']}; Rucio removes it, and it is not made again"
         return _condition(declared, Word.WAITING, "LifetimeOver", message)

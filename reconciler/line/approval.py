@@ -42,7 +42,14 @@ def consent(
     if not approve:
         return Consent()
     found = frozenset(digest for said in approve for digest in _approved(plan, said))
-    return Consent(found, found)
+    return Consent(found & _releasable(plan), found)
+
+
+def _releasable(plan: Plan) -> frozenset[str]:
+    """What an approval releases: what is held, and not for good; no word on what comes to be held later."""
+    return frozenset(
+        change.digest for change in plan.held if change.hold and change.hold.reason not in NEVER_APPROVED
+    )
 
 
 def _approved(plan: Plan, said: str) -> Iterable[str]:
@@ -102,7 +109,7 @@ def _from_file(
         for change in plan.changes
         if change.reason == "Superseded" and (str(change.ref), change.target) in replaced
     }
-    return Consent(frozenset(approved), frozenset(shown) | halves)
+    return Consent(approved & _releasable(plan), frozenset(shown) | halves)
 
 
 def in_effect(entry: Mapping[str, Any], plan: Plan, present: Present) -> bool:

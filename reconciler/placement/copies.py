@@ -62,7 +62,7 @@ class Lake:
     selections: dict[str, frozenset[str]] = field(default_factory=dict)
 
     def select(self, expression: str) -> frozenset[str]:
-        """The names of the selected elements. Raises ValueError as `parse` does."""
+        """The names of the selected elements. Raises ExpressionError as `parse` does."""
         if expression not in self.selections:
             self.selections[expression] = parse(expression).select(self.attributes)
         return self.selections[expression]
@@ -209,7 +209,7 @@ _BEST_FIRST = (GOOD, UNPROVEN, PROGRESSING, BAD)
 
 
 def place(declared: Declared, world: World) -> Placed:
-    """Where this rule's copies are to be. Raises ValueError when its expression can't be read."""
+    """Where this rule's copies are to be. Raises ExpressionError when its expression can't be read."""
     elements = lake(world)
     selected = elements.select(declared.spec["expression"])
     now, spec, group = world.now, declared.spec, declared.ref.group

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator, Mapping
 from reconciler.kind import World
 from reconciler.model import Change, Condition, Declared, Json, Observed, Ref, Resource, State, Word
 from reconciler.placement.copies import REPLICA, element_of, lake
+from reconciler.placement.expression import ExpressionError
 from reconciler.placement.ground import LAKE, Ground, against_target, divided, ground_of
 from reconciler.placement.keeping import hold_replica, is_over
 from reconciler.placement.primitives import RULE, UPLOAD
@@ -28,7 +29,7 @@ def expand_rule(declared: Declared, world: World) -> Iterator[Resource | Conditi
     try:
         ground = ground_of(wish.rule, world)
         found = tuple(_grounded(wish.rule, ground, world))
-    except ValueError as error:
+    except ExpressionError as error:
         yield Condition(declared.ref, Word.FAILED, "ExpressionInvalid", str(error), "author")
         return
     yield from found
@@ -76,7 +77,8 @@ def natural_keys_of(declared: Declared, primitive: str) -> Iterator[str]:
     """What one of the things of an object is called: a replica by where it lies, a rule by what Rucio tells
     it by, an upload by its data set.
 
-    Rules that are worked out from quality, time or what stands can't be known by the file alone.
+    Rules that are worked out from quality, time or what stands can't be known by the file alone. Of those
+    that name an account this is said, `<account>|`: what stands of ours in that account counts.
     """
     spec = declared.spec
     if primitive == REPLICA:
@@ -85,6 +87,8 @@ def natural_keys_of(declared: Declared, primitive: str) -> Iterator[str]:
         yield spec["dataset"]
     elif primitive == RULE and _is_plain(declared):
         yield natural_key(spec)
+    elif primitive == RULE and spec.get("account"):
+        yield f"{spec['account']}|"
 
 
 def _is_plain(declared: Declared) -> bool:

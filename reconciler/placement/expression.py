@@ -30,6 +30,10 @@ _SPACE = re.compile(r"\s*")
 _HINT = r"write like country=IT&(tier<2|quality=disk)\old-disk"
 
 
+class ExpressionError(ValueError):
+    """A text that is no expression: at which column, what is wrong, and what to write."""
+
+
 @dataclass(frozen=True, slots=True)
 class Test:
     """One primitive: `name` alone (`sign` empty), `*`, or name, one of = < >, and a value."""
@@ -86,6 +90,11 @@ class Expression:
         return stack[0]
 
     @property
+    def tests(self) -> frozenset[Test]:
+        """All that it compares."""
+        return frozenset(step for step in self.program if isinstance(step, Test))
+
+    @property
     def meaning(self) -> tuple[object, ...]:
         """Equal for expressions that select the same whatever the elements: `a|b`, `b | a`, `(b)|(a|b)`.
 
@@ -129,9 +138,9 @@ def _number(value: Json) -> float:
 
 @lru_cache(maxsize=4096)
 def parse(text: str) -> Expression:
-    """Read an expression. Raises ValueError that says the column and what to write."""
+    """Read an expression. Raises ExpressionError that says the column and what to write."""
     if len(text) > LONGEST:
-        raise ValueError(f"the expression has {len(text)} characters: at most {LONGEST} are read")
+        raise ExpressionError(f"the expression has {len(text)} characters: at most {LONGEST} are read")
     reading = _Reading()
     position = 0
     for match in _tokens(text):
@@ -148,7 +157,7 @@ def parse(text: str) -> Expression:
 def renamed(text: str, names: Mapping[str, str]) -> str:
     """The same expression without white space, with other names for elements (old name → new one).
 
-    Only what stands alone is a name; attributes and values stay. Raises ValueError as `parse` does.
+    Only what stands alone is a name; attributes and values stay. Raises ExpressionError as `parse` does.
     """
     parse(text)
     pieces = (match["sign"] or match["test"] for match in _tokens(text))
@@ -165,7 +174,7 @@ def _tokens(text: str) -> Iterable[re.Match[str]]:
         position = match.end()
 
 
-def _nothing_fits(text: str, position: int) -> ValueError:
+def _nothing_fits(text: str, position: int) -> ExpressionError:
     space = _SPACE.match(text, position)
     start = space.end() if space else position
     word = re.split(r"[\s()|&\\]", text[start : start + 40], maxsplit=1)[0] or text[start]
@@ -177,8 +186,8 @@ def _nothing_fits(text: str, position: int) -> ValueError:
     return _wrong(start + 1, f"'{word}' is neither an element, a comparison nor an operator", hint)
 
 
-def _wrong(column: int, what: str, hint: str = _HINT) -> ValueError:
-    return ValueError(f"column {column}: {what}; {hint}")
+def _wrong(column: int, what: str, hint: str = _HINT) -> ExpressionError:
+    return ExpressionError(f"column {column}: {what}; {hint}")
 
 
 def _test(text: str, column: int) -> Test:

@@ -7,11 +7,12 @@ decides.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from reconciler.kind import World
 from reconciler.model import Condition, Declared, Ref, Word
 from reconciler.placement.copies import Element, barred_for, lake, server_of
+from reconciler.placement.expression import parse
 
 LAKE = ""
 
@@ -46,6 +47,15 @@ def rucio_of(server: str, world: World) -> Rucio:
     return world.once("placement.ground.rucio", _servers).get(server) or Rucio({}, frozenset())
 
 
+def rses_for(server: str, group: str, world: World) -> list[str]:
+    """The RSEs of one server, sorted, on which declared elements let the copies of a group lie."""
+    known = world.once("placement.ground.rses", lambda _world: dict[tuple[str, str], list[str]]())
+    if (server, group) not in known:
+        here = (one for one in lake(world).elements.values() if one.server == server)
+        known[server, group] = sorted({one.rse for one in here if not barred_for(one, group)})
+    return known[server, group]
+
+
 def _servers(world: World) -> dict[str, Rucio]:
     found: dict[str, list[Element]] = {}
     for element in lake(world).elements.values():
@@ -58,7 +68,7 @@ def _servers(world: World) -> dict[str, Rucio]:
 
 
 def ground_of(rule: Declared, world: World) -> Ground:
-    """Where a rule with an expression is to be. Raises ValueError when the expression can't be read."""
+    """Where a rule with an expression is to be. Raises ExpressionError when the expression can't be read."""
     elements = lake(world).elements
     selected, named = lake(world).select(rule.spec["expression"]), rule.spec.get("target") or ""
     if named:
@@ -98,6 +108,21 @@ def _allowed(selected: frozenset[str], group: str, world: World) -> Allowed:
     return Allowed(allowed, barred, frozenset(rse_ref(one.name) for one in allowed))
 
 
+def reach_of(rule: Declared, ground: Ground, world: World) -> Ground:
+    """What an expression may select at its server, as far as we can know.
+
+    That is what it selects by our files, but where the file names a target, anything declared there: elements
+    may have attributes at Rucio that no file has. Names of elements alone select what they say.
+    """
+    if not ground.named:
+        return ground
+    here = [one for one in lake(world).elements.values() if one.server == ground.server]
+    names = {name for one in here for name in (one.name, one.rse)}
+    if all(not test.sign and test.name in names for test in parse(rule.spec["expression"]).tests):
+        return ground
+    return replace(ground, selected=frozenset(one.name for one in here))
+
+
 def against_target(rule: Declared, world: World) -> Iterator[Condition]:
     """Why a rule can't be at the target that its file names."""
     named = rule.spec["target"]
@@ -113,6 +138,10 @@ def against_target(rule: Declared, world: World) -> Iterator[Condition]:
         yield Condition(rule.ref, Word.FAILED, "NotRucio", message, "author")
     elif not place.serves(rule.ref.group):
         message = f"target {named} does not serve group {rule.ref.group}"
+        hint = f"name one that does, or ask for it (`groups` in the file of Provider/{place.provider})"
+        yield Condition(rule.ref, Word.WAITING, "NoPlace", f"{message}; {hint}", "author")
+    elif place.status == "removed":
+        message = f"target {named} is to be removed: name another one, or take `target` out"
         yield Condition(rule.ref, Word.WAITING, "NoPlace", message, "author")
 
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from reconciler.kind import World
 from reconciler.model import Change, Condition, Declared, Observed, State, Word
 from reconciler.placement.copies import Placed, element_of, is_good, place, replicas_of
+from reconciler.placement.expression import ExpressionError
 from reconciler.placement.wishes import rules_of, wish_of
 from reconciler.units import duration
 
@@ -100,7 +101,7 @@ def _staying(rule: Declared, world: World) -> Collection[str]:
         return {element_of(oldest.ref)} if oldest else set()
     try:
         return place(rule, world).choice.chosen
-    except ValueError:  # `check` says so; nothing of such a rule goes
+    except ExpressionError:  # `check` says so; nothing of such a rule goes
         return ()
 
 

@@ -11,6 +11,7 @@ from typing import Final
 from reconciler.kind import World
 from reconciler.model import NOTHING, Declared, Json, Ref
 from reconciler.placement.copies import Element, lake, server_of
+from reconciler.placement.expression import ExpressionError
 from reconciler.placement.naming import rse_named
 from reconciler.placement.primitives import UPLOAD
 from reconciler.placement.wishes import rules_on
@@ -97,7 +98,7 @@ def _selected(expression: str, server: str, world: World) -> dict[str, str]:
     elements = lake(world).elements
     try:
         selected = lake(world).select(expression)
-    except ValueError:
+    except ExpressionError:
         return {}
     return {name: elements[name].rse for name in selected if elements[name].server == server}
 

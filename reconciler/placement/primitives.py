@@ -6,7 +6,9 @@ The kinds DataRule and Lifecycle share these. A `rule` has the spec
     names one), activity, priority, purge, sources (an expression or empty), lastCopy keep | delete, repairs
 
 and an `upload` {dataset, source}. The fact `begun` (ISO 8601) tells a new rule since when its object has had
-copies of the data set; `element` and `uploads` tell an upload on which RSE and from which folders.
+copies of the data set, and `declared` (absent where its file names a target) which RSEs of that server are
+declared and may have its copies: it must select no others; `element` and `uploads` tell an upload on which
+RSE and from which folders.
 """
 
 from __future__ import annotations

@@ -54,7 +54,8 @@ def translate(wish: Mapping[str, Json], classes: Collection[Declared]) -> Transl
     fitting = sorted((entry for entry in classes if fits(wish, entry.spec)), key=lambda entry: entry.ref)
     if not fitting:
         there = "; ".join(_described(entry) for entry in sorted(classes, key=lambda entry: entry.ref))
-        raise ValueError(f"no quality class fits {_wished(wish)}; there are: {there or 'none'}")
+        what = f"no quality class fits {_wished(wish)}; there are: {there or 'none'}"
+        raise ValueError(f"{what}; declare a QualityClass, or write expression and copies")
     least = min(entry.spec["redundancy"] for entry in fitting)
     copies = -(-wish["redundancy"] // least)
     if copies > MOST_COPIES:

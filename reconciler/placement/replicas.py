@@ -21,7 +21,7 @@ SHOWN: Final = 8
 def replicas_for(declared: Declared, world: World) -> Iterator[Resource | Condition]:
     """One replica per chosen element, and a Condition where there are too few.
 
-    Raises ValueError when the expression can't be read.
+    Raises ExpressionError when the expression can't be read.
     """
     placed = place(declared, world)
     if is_over(declared, world):

@@ -11,12 +11,14 @@ from dataclasses import dataclass
 
 from reconciler.kind import World
 from reconciler.model import Condition, Declared, Json, Observed, Resource, State, Word
+from reconciler.placement.claims import claim_of, rivals_of
 from reconciler.placement.copies import Element, barred_for
 from reconciler.placement.expression import renamed
-from reconciler.placement.ground import Allowed, Ground, allowed_on, ground_of, rucio_of
+from reconciler.placement.ground import Allowed, Ground, allowed_on, reach_of, rses_for, rucio_of
 from reconciler.placement.neighbours import not_yet_there, short_of_quota
 from reconciler.placement.primitives import MAIN, RULE
 from reconciler.placement.standing_rules import begun_of, is_as, is_past, same_meaning, standing
+from reconciler.placement.tenancy import not_allowed, reached_by
 from reconciler.placement.uploads import upload_for, upload_ref
 from reconciler.placement.wishes import rules_on
 
@@ -46,6 +48,10 @@ def scenery_of(declared: Declared, ground: Ground, world: World) -> Scenery:
 
 def rules_for(declared: Declared, ground: Ground, world: World) -> Iterator[Resource | Condition]:
     """The one rule that is wanted now, after its upload; Conditions where it can't be had."""
+    refused = not_allowed(declared, reached_by(declared, ground, world), world)
+    if refused is not None:
+        yield refused
+        return
     scenery = scenery_of(declared, ground, world)
     spec = spec_of(declared, scenery, world)
     target = _target_of(scenery, world)
@@ -122,17 +128,32 @@ def _for_rucio(expression: str, ground: Ground, world: World) -> str:
 
 def expression_of(declared: Declared, ground: Ground, world: World) -> str:
     """What the file asks for, in Rucio's names, and without the elements where nothing may lie."""
-    text = _for_rucio(declared.spec["expression"], ground, world)
-    barred = () if ground.named else allowed_on(ground, declared.ref.group, world).barred
-    return f"({text})" + "".join(f"\\{element.rse}" for element in barred) if barred else text
+    reach = allowed_on(reach_of(declared, ground, world), declared.ref.group, world)
+    return _without(reach.barred, _for_rucio(declared.spec["expression"], ground, world))
+
+
+def _without(elements: Sequence[Element], text: str) -> str:
+    return f"({text})" + "".join(f"\\{element.rse}" for element in elements) if elements else text
+
+
+def _for_new(declared: Declared, ground: Ground, world: World) -> str:
+    """The same for a rule that does not stand: nothing new comes to providers in status limited either."""
+    reach = allowed_on(reach_of(declared, ground, world), declared.ref.group, world)
+    limited = [one for one in reach.elements if one.place is not None and one.place.status == "limited"]
+    return _without((*reach.barred, *limited), _for_rucio(declared.spec["expression"], ground, world))
 
 
 def _expression(declared: Declared, spec: Mapping[str, Json], scenery: Scenery, world: World) -> str:
     """As it stands while that means the same: another text alone would be another rule."""
-    text = expression_of(declared, scenery.ground, world)
-    alike = [rule for rule in scenery.standing if same_meaning(rule.spec["expression"], text)]
-    exact = [rule for rule in alike if is_as(rule, {**spec, "expression": text})]
-    return next((str(rule.spec["expression"]) for rule in (*exact, *alike)), text)
+    text, new = (make(declared, scenery.ground, world) for make in (expression_of, _for_new))
+    exact = [
+        rule
+        for meant in dict.fromkeys((text, new))
+        for rule in scenery.standing
+        if is_as(rule, {**spec, "expression": meant})
+    ]
+    alike = [rule for rule in scenery.standing if same_meaning(rule.spec["expression"], new)]
+    return next((str(rule.spec["expression"]) for rule in (*exact, *alike)), new)
 
 
 def _target_of(scenery: Scenery, world: World) -> str:
@@ -157,14 +178,12 @@ def _against_new(element: Element, world: World) -> str:
 
 def _same_rule(declared: Declared, ground: Ground, world: World) -> Iterator[Condition]:
     """Rucio has one rule for an account, a data set, an expression and a number of copies."""
-    for other in rules_on(declared.spec["dataset"], world):
-        if other.ref >= declared.ref:
-            return
-        try:
-            same = _key(declared, ground, world) == _key(other, ground_of(other, world), world)
-        except ValueError:
+    rivals = tuple(rivals_of(declared, ground.server, world))
+    key = _key(declared, ground, world) if rivals else ()
+    for other, its_ground in rivals:
+        if key != _key(other, its_ground, world):
             continue
-        if same:
+        if claim_of(other, its_ground, world) < claim_of(declared, ground, world):
             message = (
                 f"{other.ref} ({other.source}) asks for the same copies of {declared.spec['dataset']}; to "
                 "Rucio the two would be one rule; change copies, expression or account, or remove one"
@@ -183,6 +202,7 @@ def _too_few(
     declared: Declared, spec: Mapping[str, Json], scenery: Scenery, world: World
 ) -> Iterator[Condition]:
     if scenery.ground.named:
+        yield from _too_late(declared, spec, scenery, world)
         return  # what Rucio has there, it knows best
     stands = any(is_as(rule, spec) for rule in scenery.standing)
     refused = {} if stands else _refusals(declared, scenery, world)
@@ -195,6 +215,16 @@ def _too_few(
     reason = "NotEnoughElements" if places else "NoPlace"
     hint = f"'{declared.spec['expression']}' selects {len(scenery.ground.selected)} declared elements"
     yield Condition(declared.ref, Word.WAITING, reason, f"{message}; {hint}", "author")
+
+
+def _too_late(
+    declared: Declared, spec: Mapping[str, Json], scenery: Scenery, world: World
+) -> Iterator[Condition]:
+    """A target of a provider in status limited takes no new rules."""
+    named = scenery.ground.named
+    if world.targets[named].status == "limited" and not any(is_as(rule, spec) for rule in scenery.standing):
+        message = f"target {named} takes nothing new (provider in status limited): name another one, or wait"
+        yield Condition(declared.ref, Word.WAITING, "NoPlace", message, "author")
 
 
 def _refusals(declared: Declared, scenery: Scenery, world: World) -> dict[str, str]:
@@ -219,7 +249,9 @@ def _resource(
     if upload is not None and not scenery.over(declared, world):
         needs.add(upload)
     key = natural_key({**spec, "account": declared.spec.get("account") or ""})
-    facts = {"natural": key, **({"begun": scenery.begun} if scenery.begun else {})}
+    facts: dict[str, Json] = {"natural": key, **({"begun": scenery.begun} if scenery.begun else {})}
+    if not scenery.ground.named:
+        facts["declared"] = rses_for(scenery.ground.server, declared.ref.group, world)
     return Resource(
         declared.ref.with_part(MAIN, RULE),
         RULE,

@@ -35,7 +35,14 @@ def hold_rule(change: Change, world: World) -> Condition | None:
         return _waits(have, spec)
     if any(_protects(rule, have, world) for rule in rules_on(have.spec["dataset"], world)):
         return None
-    return _last(have)
+    return _last(have, _ended(change, have, world))
+
+
+def _ended(change: Change, have: Observed, world: World) -> Declared | None:
+    """The file of a rule whose last stage is reached. Nothing else can tell the rule what it says now."""
+    declared = world.declared.get(change.ref.object)
+    wish = wish_of(declared, world) if declared else None
+    return wish.rule if wish and wish.ended and wish.rule.spec["dataset"] == have.spec["dataset"] else None
 
 
 def _wanting(change: Change, have: Observed, world: World) -> Declared | None:
@@ -105,11 +112,18 @@ def _waits(have: Observed, spec: Spec | None) -> Condition:
     return Condition(have.ref, Word.HELD, "LastCopy", message, "time")
 
 
-def _last(have: Observed) -> Condition:
+def _last(have: Observed, ended: Declared | None) -> Condition:
+    """`ended`: its file, where that is there and only the time has come."""
     what = f"it is the last rule of ours that protects {have.spec['dataset']}"
-    if have.spec.get("lastCopy") == "delete":
+    consent = ended.spec["lastCopy"] if ended else have.spec.get("lastCopy")
+    if consent == "delete":
         message = f"{what}, and its file said `lastCopy: delete`; a human must approve that the copies may go"
         return Condition(have.ref, Word.HELD, "LastCopyApproval", message, "approver")
+    if ended:
+        message = (
+            f"{what}; its last stage is reached: to let the copies go, say `lastCopy: delete` in its file"
+        )
+        return Condition(have.ref, Word.HELD, "LastCopy", message, "author")
     message = (
         f"{what}; to let the copies go, put its file back with `lastCopy: delete`, let that be applied, and "
         "remove it then; or declare another rule for the data set"

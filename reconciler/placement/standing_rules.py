@@ -12,7 +12,7 @@ from typing import Final
 from reconciler.kind import World
 from reconciler.model import Declared, Observed, Ref, Spec, State
 from reconciler.placement.copies import server_of
-from reconciler.placement.expression import parse
+from reconciler.placement.expression import ExpressionError, parse
 from reconciler.placement.primitives import RULE
 from reconciler.units import duration
 
@@ -39,21 +39,36 @@ def standing(declared: Declared, server: str, world: World) -> list[Observed]:
 
 
 def begun_of(rules: Collection[Observed]) -> str:
-    """Since when an object has had copies of its data set (ISO 8601); empty: it has none."""
+    """Since when an object has had copies of its data set (ISO 8601); empty: it has none.
+
+    Only rules of ours count, and only times that can be read.
+    """
     ours = [rule for rule in rules if rule.mark is not None and rule.state is not State.DELETING]
-    times = [str(rule.attributes.get("begun") or rule.since) for rule in ours]
-    return min((time for time in times if time), key=_moment, default="")
+    known = [(when, text) for when, text in map(_begun, ours) if when is not None]
+    return min(known)[1] if known else ""
+
+
+def _begun(rule: Observed) -> tuple[datetime | None, str]:
+    """What its mark says, if that is a time: whoever writes to Rucio can write anything there."""
+    said = str(rule.attributes.get("begun") or "")
+    text = said if moment(said) is not None else rule.since
+    return moment(text), text
 
 
 def is_past(begun: str, lifetime: str, now: datetime) -> bool:
     """Has a lifetime passed since then?"""
     span: timedelta = duration(lifetime)
-    return bool(begun) and now - _moment(begun) > span
+    when = moment(begun)
+    return when is not None and now - when > span
 
 
-def _moment(text: str) -> datetime:
-    when = datetime.fromisoformat(text)
-    return when if when.tzinfo else when.replace(tzinfo=UTC)
+def moment(text: str) -> datetime | None:
+    """Read ISO 8601 (UTC where it names no zone); None: it is no time."""
+    try:
+        when = datetime.fromisoformat(text)
+        return when.astimezone(UTC) if when.tzinfo else when.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        return None
 
 
 def same_meaning(one: str, other: str) -> bool:
@@ -62,7 +77,7 @@ def same_meaning(one: str, other: str) -> bool:
         return True
     try:
         return parse(one).meaning == parse(other).meaning
-    except ValueError:
+    except ExpressionError:
         return False
 
 

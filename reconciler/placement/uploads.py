@@ -1,7 +1,7 @@
 """Data that come to Rucio from a folder: who brings them, and to which RSE. Pure; for expand.
 
-A data set is brought once for each Rucio, by the first rule (by Ref) that names a folder for it; the others
-need what that one brought.
+A data set is brought once for each Rucio, by the rule that comes first (see `claims`) of those that name a
+folder for it; the others need what that one brought.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from collections.abc import Iterator, Sequence
 from reconciler.kind import World
 from reconciler.model import Condition, Declared, Ref, Resource, Word
 from reconciler.placement.choose import Candidate, choose
+from reconciler.placement.claims import claim_of, rivals_of
 from reconciler.placement.copies import Element, is_rucio, lake
 from reconciler.placement.ground import ground_of, rse_ref, rucio_of
 from reconciler.placement.neighbours import not_yet_there
 from reconciler.placement.primitives import MAIN, UPLOAD
-from reconciler.placement.wishes import rules_on
 
 
 def upload_ref(declared: Declared, server: str, world: World) -> Ref | None:
@@ -44,16 +44,12 @@ def upload_for(
 
 
 def _bringing(declared: Declared, server: str, world: World) -> Declared:
-    """The rule that brings the data set to a server: the first that names a folder."""
-    for rule in rules_on(declared.spec["dataset"], world):
-        if rule.ref >= declared.ref:
-            break
-        try:
-            if rule.spec.get("source") and ground_of(rule, world).server == server:
-                return rule
-        except ValueError:
-            continue
-    return declared
+    """The rule that brings the data set to a server: the first of those that name a folder."""
+    rivals = [pair for pair in rivals_of(declared, server, world) if pair[0].spec.get("source")]
+    if not rivals:
+        return declared
+    pairs = [(declared, ground_of(declared, world)), *rivals]
+    return min(pairs, key=lambda pair: claim_of(pair[0], pair[1], world))[0]
 
 
 def _upload(

@@ -32,6 +32,7 @@ class Lake:
 
     def __init__(self, bed: Bed, root: Path, account: str) -> None:
         self.bed, self.root, self.account = bed, root, account
+        self.former: list[str] = []  # whose rules are ours, too
         self.clone, self.remote = root / "clone", root / "config.git"
         self.home = root / "home"
         self.uploads = self.home / ".local/share/reconciler" / OWNER / "uploads"
@@ -69,6 +70,7 @@ class Lake:
             "type": "rucio",
             "url": self.bed.url,
             "account": self.account,
+            "formerAccounts": self.former,
             "auth": {
                 "type": "userpass",
                 "username": self.bed.user(self.account),

@@ -74,7 +74,8 @@ class Site:
     def reader(self, account: str) -> Reader:
         """The same target, for an account that may do nothing."""
         auth = {"type": "userpass", "username": account, "password": "env:PASSWORD"}
-        settings = {**self.target.settings, "account": account, "auth": auth}
+        former = [self.target.settings["account"]]
+        settings = {**self.target.settings, "account": account, "auth": auth, "formerAccounts": former}
         return Reader(replace(self.target, settings=settings), Secrets(self.bed.password(account)))
 
     # -- what the engine does -------------------------------------------------------------------
@@ -202,7 +203,8 @@ def test_all_that_can_be_said_comes_back(site: Site, data: Data) -> None:
     }
     wish = site.wish(data.dataset, metadata=metadata, **spec, **more)
     site.apply(wish)
-    thing = site.one()
+    assert site.seen() == []  # no file names that account
+    thing = site.one(f"{account}|")
     assert thing.spec == wish.spec
     assert thing.mark
     assert (thing.mark.lock, thing.mark.keep) == (True, True)
@@ -509,8 +511,9 @@ def test_what_is_not_ours_is_not_shown_and_not_touched(site: Site, data: Data) -
     site.plain.add_replication_rule(did, 1, "CNAF-DISK", comment=f"rc1.{site.owner}", meta="nonsense")
     site.plain.add_replication_rule(did, 1, HERE)
     before = site.rows(data.scope)
-    thing = site.one()  # carries our words, but nothing that could be read
-    assert (thing.mark, thing.ref.name) == (None, f"|{data.dataset}|1|CNAF-DISK")
+    assert site.seen() == []
+    thing = site.one(f"|{data.dataset}|1|CNAF-DISK")  # carries our words, but nothing that could be read
+    assert (thing.mark, thing.state, thing.reason) == (None, State.FAILED, "MarkUnreadable")
     for expression in (THERE, "CNAF-DISK", HERE):
         with pytest.raises(NotOurs):
             site.apply(site.wish(data.dataset, expression=expression))
@@ -520,6 +523,46 @@ def test_what_is_not_ours_is_not_shown_and_not_touched(site: Site, data: Data) -
         site.apply(site.wish(data.dataset), stranger)
     assert {one.mark for one in site.seen(*asked)} == {None}
     assert site.rows(data.scope) == before
+    wish = site.wish(data.dataset, expression="CNAF-DISK")
+    site.apply(wish, thing)  # the author says `adopt`
+    assert (site.one().ref, site.one().uid) == (wish.ref, thing.uid)
+
+
+def test_a_mark_that_somebody_else_wrote_is_not_believed(site: Site, data: Data) -> None:
+    """Any account can give its rules our words. It is no rule of ours, nor a successor of one."""
+    wish = site.wish(data.dataset, expression=HERE)
+    site.apply(wish)
+    thing = site.one()
+    row = site.row(data.scope)
+    stranger = site.bed.new_account()
+    forged: dict[str, Any] = {"comment": row["comments"], "meta": row["meta"], "account": stranger}
+    did = {"scope": data.scope, "name": "set"}
+    (uid,) = site.plain.add_replication_rule([did], 1, "CNAF-DISK", **forged)
+    site.bed.pump(2, MOVING)
+    assert {one["state"] for one in site.rows(data.scope)} == {"OK"}
+    assert site.one() == thing
+    known = replace(
+        change(None, thing), action=Action.DELETE, reason="Superseded", needs=frozenset((wish.ref,))
+    )
+    with pytest.raises(Conflict, match="no other rule of ours"):
+        HAND.delete(site.client, known)
+    assert site.one() == thing
+    site.apply(site.wish(data.dataset))
+    site.bed.pump(1, MOVING)
+    HAND.delete(site.client, known)
+    ends = {one["id"]: one["expires_at"] is not None for one in site.rows(data.scope)}
+    assert (ends[thing.uid], ends[uid], sum(ends.values())) == (True, False, 1)
+    assert stranger in {one.attributes["account"] for one in site.seen(f"{stranger}|")}
+
+
+def test_an_end_that_somebody_else_set_is_taken_off_by_adopting(site: Site, data: Data) -> None:
+    did = {"scope": data.scope, "name": "set"}
+    site.plain.add_replication_rule([did], 1, HERE, lifetime=7 * 86400)
+    thing = site.one(f"|{data.dataset}|1|{HERE}")
+    assert (thing.mark, thing.state, thing.reason) == (None, State.FAILED, "Expires")
+    wish = site.wish(data.dataset, expression=HERE)
+    site.apply(wish, thing)
+    assert (site.one().state, site.row(data.scope)["expires_at"]) == (State.READY, None)
 
 
 def test_an_unmarked_rule_that_is_as_declared_compares_equal(site: Site, data: Data) -> None:

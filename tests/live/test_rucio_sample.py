@@ -92,12 +92,12 @@ def test_more_copies_are_made_before_the_old_rule_goes(lake: Lake) -> None:
 def test_a_reader_account_is_enough_for_a_plan(lake: Lake) -> None:
     converge(lake)
     reader = lake.bed.new_account(room=False)
-    mine, lake.account = lake.account, reader
+    mine, lake.account, lake.former = lake.account, reader, [lake.account]
     try:
         lake.take_providers()
         lake.push("somebody who only reads")
         assert lake.plan("--exit-code")["changes"] == []
     finally:
-        lake.account = mine
+        lake.account, lake.former = mine, []
         lake.take_providers()
         lake.push("we again")

@@ -11,9 +11,9 @@ import pytest
 
 from bench.__main__ import main, result_of
 from bench.command import Sample
+from bench.field import Goal, Measured, Row
 from bench.generate import Size, files, generate, sites_of
 from bench.ground import Ground
-from bench.rows import Goal, Measured, Row
 from reconciler.placement.expression import parse
 
 SMALL = Size(objects=40, sites=4, groups=3)

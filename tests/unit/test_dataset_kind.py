@@ -184,3 +184,31 @@ def test_it_is_never_deleted() -> None:
     (primitive,) = KIND.parts
     assert (primitive.name, primitive.marked, primitive.by_key) == ("Dataset", "natural", True)
     assert Observed(REF, "Dataset", "lake", {}, "x").mark is None
+
+
+def at(groups: Mapping[str, Any] | None, one: Declared) -> Resource | Condition:
+    told = {} if groups is None else {"groups": groups}
+    scene = replace(world(), targets={"lake": Target("lake", "rucio", "site", told)})
+    (found,) = KIND.expand(one, scene)
+    return found
+
+
+def test_a_group_makes_data_sets_of_its_scopes_only() -> None:
+    cms = {"cms": {"scopes": ["cms", "cms.*"]}}
+    for one in (declared(), declared(dataset="cms.raw:a"), declared(contents={"list": ["b", "cms.raw:c"]})):
+        assert isinstance(at(cms, one), Resource)
+    far, other = declared(dataset="lhcb:b"), declared(contents={"list": ["a", "lhcb:b"]})
+    for one, field in ((far, "spec.dataset"), (other, "spec.contents.list.1")):
+        assert isinstance(at(None, one), Resource)
+        refused = at(cms, one)
+        assert isinstance(refused, Condition)
+        assert refused.reason == "ScopeNotAllowed"
+        assert refused.message.startswith(f"{field}: group cms may not use scope lhcb at target lake")
+        assert "cms, cms.*" in refused.message
+        assert "Provider/site" in refused.message
+
+
+def test_a_name_early_in_the_alphabet_takes_no_data_set_from_the_group_of_its_scope() -> None:
+    own = declared("z")
+    other = replace(declared("a"), ref=Ref("Dataset", "atlas", "a"))
+    assert [entry[0].ref for entry in KIND.check_together([other, own])] == [other.ref]

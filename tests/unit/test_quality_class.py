@@ -169,6 +169,7 @@ def test_no_class_that_fits_is_said_with_what_there_is() -> None:
     _, (condition,) = expanded(of, world(*ELEMENTS, DISK, of))
     assert (condition.word, condition.reason) == (Word.FAILED, "NoQualityClass")
     assert "disk (latency 100ms, redundancy 1, IT)" in condition.message
+    assert condition.message.endswith("; declare a QualityClass, or write expression and copies")
     assert reason(of, world(*ELEMENTS, of)) == "NoQualityClass"
 
 

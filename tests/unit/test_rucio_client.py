@@ -302,6 +302,20 @@ def test_errors_say_who_must_act(name: str, serve: Serve) -> None:
     assert (server.logins(), len(server.others())) == (1, 1)
 
 
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("DataIdentifierNotFound", "correct `dataset`, name a folder in `source`, or declare a Dataset"),
+        ("ScopeNotFound", "declares a Scope"),
+        ("AccountNotFound", "declares a DataAccount"),
+        ("RSENotFound", "declares a StorageElement"),
+    ],
+)
+def test_what_is_missing_can_be_declared(name: str, words: str, serve: Serve) -> None:
+    error = refusal(Reader(target(serve(after_login(refused(name, "404 Not Found", "x"))).url), Secrets()))
+    assert words in error.hint
+
+
 def test_a_server_that_wants_to_be_left_alone_is(serve: Serve) -> None:
     server = serve(after_login(said(b"", "text/html", "503 Service Unavailable", Retry_After="7")))
     error = refusal(Reader(target(server.url), Secrets()))
@@ -329,6 +343,7 @@ def test_a_token_is_not_taken_to_another_server(serve: Serve) -> None:
     moved = said(b"", "text/html", "302 Found", Location=f"{other.url}/rules/")
     error = refusal(Reader(target(serve(after_login(moved)).url), Secrets()))
     assert type(error) is BackendError
+    assert ("redirection (302)" in str(error), error.hint) == (True, "is `url` right?")
     assert other.asked == []
 
 
@@ -336,7 +351,7 @@ def test_a_token_is_not_taken_to_another_server(serve: Serve) -> None:
 
 
 def kept(home: Path) -> list[Path]:
-    return sorted((home / ".cache" / "reconciler" / "rucio").glob("*"))
+    return sorted((home / ".cache" / "reconciler" / "rucio").glob("*.token"))
 
 
 def test_a_token_is_kept_for_the_next_run(serve: Serve, home: Path) -> None:
@@ -355,6 +370,32 @@ def test_a_token_is_kept_for_the_next_run(serve: Serve, home: Path) -> None:
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
     assert PASSWORD not in file.read_text()
+
+
+def test_connections_that_begin_together_log_in_once(serve: Serve, home: Path) -> None:
+    def answer(asked: Asked) -> bytes:
+        if not asked.path.startswith("/auth/"):
+            return said(LINES)
+        time.sleep(0.2)
+        return token()
+
+    server = serve(answer)
+    readers = [Reader(target(server.url), Secrets()) for _ in range(8)]
+    threads = [threading.Thread(target=rules, args=(reader,)) for reader in readers]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    assert (server.logins(), len(server.others()), len(kept(home))) == (1, 8, 1)
+
+
+def test_without_a_cache_folder_each_logs_in(serve: Serve, home: Path) -> None:
+    (home / ".cache" / "reconciler").mkdir(parents=True, exist_ok=True)
+    (home / ".cache" / "reconciler" / "rucio").write_text("no folder")
+    server = serve(after_login(said(LINES)))
+    for _ in range(2):
+        assert rules(Reader(target(server.url), Secrets())) == RULES
+    assert server.logins() == 2
 
 
 def test_logins_do_not_share_tokens(serve: Serve, home: Path) -> None:

@@ -21,15 +21,28 @@ from reconciler.drivers.rucio import DRIVER
 from reconciler.drivers.rucio.rule import RuleHand
 from reconciler.drivers.rucio.rule_making import MOST
 from reconciler.drivers.rucio.rule_mark import Marks, RuleMark, fits, letters_of, meta_of, parted, text_of
-from reconciler.drivers.rucio.rule_words import bare, natural_key
+from reconciler.drivers.rucio.rule_words import bare, natural_key, plain_error
 from reconciler.drivers.rucio.translating import Exists, Missing
 from reconciler.errors import BackendError, Denied, Transient
 from reconciler.kind import Ask, BatchHand
-from reconciler.model import Action, Change, Observed, Ref, Resource, Source, State, mark_for, mark_id
+from reconciler.model import (
+    Action,
+    Change,
+    FieldChange,
+    Observed,
+    Ref,
+    Resource,
+    Source,
+    State,
+    mark_for,
+    mark_id,
+)
 
 HAND = RuleHand()
 OWNER = "o"
 REF = Ref("DataRule", "cms", "higgs", "main.rule")
+ROOT = frozenset(("root",))
+KEY = "|cms:set|1|country=IT"
 MARK = RuleMark(REF, "lake", "country=IT")
 CREATED = datetime(2026, 5, 1, 12)  # noqa: DTZ001  as Rucio's times
 
@@ -73,6 +86,7 @@ class Rucio:
     breaks: BackendError | None = None  # of the calls that explain
     ends: bool = True  # False: lists break off
     target: str = "lake"
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def server(self) -> Any:
@@ -155,6 +169,9 @@ def test_the_driver_serves_rules_and_knows_where_uploads_are() -> None:
     check = compiled(dict(DRIVER.settings))
     assert check({**settings, "uploads": "uploads/data"})
     assert not check({**settings, "uploads": ""})
+    assert check({**settings, "formerAccounts": ["lake", "root"]})
+    assert not check({**settings, "formerAccounts": ["La ke"]})
+    assert not check({**settings, "formerAccounts": "lake"})
     assert DRIVER.place == ("url", "vo")
 
 
@@ -182,7 +199,7 @@ def test_a_mark_is_read_however_often_it_was_encoded(mark: RuleMark, times: int)
     text: Any = meta_of({"cms:set": mark})
     for _ in range(times + 1):
         text = json.dumps(text)
-    assert Marks().of(row(meta=text), OWNER) == mark
+    assert Marks(ROOT).of(row(meta=text), OWNER) == mark
 
 
 @given(some.lists(some.tuples(names, names), max_size=300, unique_by=lambda pair: pair[0]))
@@ -197,7 +214,7 @@ def test_calls_hold_all_and_no_more_than_the_column(pairs: list[tuple[str, str]]
         assert len(json.dumps(json.dumps(meta, separators=(",", ":")))) <= 4000
         for place in chunk:
             name = wishes[place][0].partition(":")[2]
-            assert Marks().of(row(name=name, meta=text_of(meta)), OWNER) == wishes[place][1]
+            assert Marks(ROOT).of(row(name=name, meta=text_of(meta)), OWNER) == wishes[place][1]
 
 
 def test_data_sets_with_the_same_letters_are_not_in_one_call() -> None:
@@ -229,11 +246,212 @@ def test_data_sets_with_the_same_letters_are_not_in_one_call() -> None:
         json.dumps({**meta_of({"cms:set": MARK}), "repairs": "3"}),
         json.dumps({**meta_of({"cms:set": MARK}), "target": None}),
         json.dumps({**meta_of({"cms:set": MARK}), "named": 1}),
+        json.dumps({**meta_of({"cms:set": MARK}), "repairs": -1}),
+        json.dumps({**meta_of({"cms:set": MARK}), "expression": "\ud800"}),
+        json.dumps(meta_of({"cms:set": replace(MARK, ref=REF._replace(name="\udc80"))})),
+        json.dumps(meta_of({"cms:set": replace(MARK, ref=REF._replace(kind="StorageElement"))})),
+        json.dumps(meta_of({"cms:set": replace(MARK, ref=REF._replace(part="main.upload"))})),
+        json.dumps(meta_of({"cms:set": replace(MARK, ref=REF._replace(part=""))})),
+        {"refs": []},
+        17,
     ],
 )
-def test_what_is_not_as_we_write_it_is_no_mark(meta: str | None) -> None:
-    (thing,) = seen([row(meta=meta)])
-    assert (thing.mark, thing.ref) == (None, Ref("rule", "", "|cms:set|1|country=IT"))
+def test_what_is_not_as_we_write_it_is_no_mark(meta: Any) -> None:
+    assert seen([row(meta=meta)]) == []
+    (thing,) = seen([row(meta=meta)], KEY)
+    assert (thing.mark, thing.ref) == (None, Ref("rule", "", KEY))
+    assert (thing.state, thing.reason) == (State.FAILED, "MarkUnreadable")
+    assert "adopt: true" in thing.message
+
+
+def test_meta_that_comes_as_a_mapping_is_read_too() -> None:
+    assert Marks(ROOT).of(row(meta=meta_of({"cms:set": MARK})), OWNER) == MARK
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "0001-01-01T00:00:00+23:59",
+        "9999-12-31T23:59:59+00:00",
+        "1989-12-31T23:59:59+00:00",
+        "2026-05-01T12:00:00",
+        "2026-05-01T12:00:00+02:00",
+        "2026-05-01",
+        "yesterday",
+        "",
+    ],
+)
+def test_moments_that_nobody_can_mean_are_none(said: str) -> None:
+    thing = one(mark=replace(MARK, begun=said, asked=said, repaired=2), state="STUCK")
+    assert thing.mark
+    assert "begun" not in thing.attributes
+    assert thing.reason == "Stuck"
+
+
+# --- whose mark counts --------------------------------------------------------------------------
+
+
+def forged(**told: Any) -> dict[str, Any]:
+    """What any account can make: our words on a rule of its own."""
+    return row(mark=replace(MARK, named=True), id="66", account="mallory", **told)
+
+
+def observe(rucio: Any, *natural: str) -> list[Observed]:
+    return list(HAND.observe(rucio, Ask(OWNER, frozenset(natural))))
+
+
+@pytest.mark.parametrize("natural", [(), (KEY,), ("anna|",), ("anna|cms:set|1|country=IT",), ("mallory",)])
+def test_a_mark_on_a_rule_of_a_stranger_is_not_believed(natural: tuple[str, ...]) -> None:
+    assert observe(Rucio([forged()]), *natural) == []
+
+
+def test_accounts_that_a_file_or_the_settings_name_are_believed() -> None:
+    rucio = Rucio([forged()], settings={"formerAccounts": ["mallory"]})
+    assert [thing.ref for thing in observe(rucio)] == [REF]
+    rucio = Rucio([forged()])
+    assert [thing.ref for thing in observe(rucio, "mallory|")] == [REF]
+    assert rucio.asked == [("list", {"comments": "rc1.o"})]  # such a key is no reason to list an account
+    assert [thing.ref for thing in observe(Rucio([forged()]), "mallory|cms:other|2|x")] == [REF]
+
+
+def removal(have: Observed, reason: str = "Removed", **more: Any) -> Change:
+    return Change(have.ref, "rule", "lake", Action.DELETE, reason, have=have, **more)
+
+
+def test_what_became_a_strangers_since_is_left_alone() -> None:
+    thing = one()
+    for told in ({"account": "mallory"}, {"comments": "rc1.other"}, {"meta": None}):
+        rucio: Any = Rucio([row(**told)])
+        HAND.delete(rucio, removal(thing))
+        HAND.release(rucio, removal(thing))
+        assert rucio.asked == []
+        want = Resource(REF, "rule", "lake", thing.spec, Source("x"))
+        change = Change(REF, "rule", "lake", Action.UPDATE, "Test", want=want, have=thing)
+        with pytest.raises(BackendError, match="not any more"):
+            HAND.apply(rucio, change, mark_for(OWNER, want))
+        assert rucio.asked == []
+
+
+def test_a_forged_rule_in_the_way_is_not_taken_up() -> None:
+    """The place of a rule is one for an account; the account of this wish is not the forger's."""
+    rucio = Rucio([forged(name="set-0", rse_expression="LYON")], errors=[Exists("DuplicateRule")])
+    (error,) = together(rucio, wish())
+    assert error
+    assert [call[0] for call in rucio.asked] == ["add", "list"]
+
+
+def test_our_comment_with_a_meta_that_nobody_can_read_is_taken_over() -> None:
+    rucio: Any = Rucio([row(meta="nonsense", name="set-0", rse_expression="LYON", expires_at=ago(days=-9))])
+    (thing,) = observe(rucio, "|cms:set-0|1|LYON")
+    rucio.asked.clear()
+    change = Change(wish().ref, "rule", "lake", Action.UPDATE, "Adopted", want=wish(), have=thing)
+    HAND.apply(rucio, change, mark_for(OWNER, wish()))
+    ((_, _, options),) = rucio.asked
+    assert options["lifetime"] is None
+    assert "rule-0" in str(options["meta"])
+
+
+# --- rows that make no sense --------------------------------------------------------------------
+
+NONSENSE: dict[str, list[Any]] = {
+    "created_at": [None, "soon", 3, ago().replace(tzinfo=UTC)],
+    "updated_at": [None, "soon"],
+    "expires_at": ["soon", 17],
+    "state": [None, 3, []],
+    "error": [3, {}],
+    "priority": ["3", -1, True],
+    "activity": [3],
+    "purge_replicas": ["no"],
+    "locks_ok_cnt": [None, "2", 1.5, True],
+    "locks_stuck_cnt": ["none"],
+}
+
+
+@pytest.mark.parametrize(("key", "value"), [(key, value) for key in NONSENSE for value in NONSENSE[key]])
+def test_a_row_with_nonsense_is_one_thing_that_failed(key: str, value: Any) -> None:
+    bad, good = row(**{key: value}), row(id="12", name="other", mark=None)
+    rucio: Any = Rucio([bad, good])
+    broken, other = observe(rucio, "|cms:other|1|country=IT")
+    assert (broken.state, broken.reason, broken.ref) == (State.FAILED, "Unreadable", REF)
+    assert key in broken.message
+    assert other.state is State.READY
+    rucio.asked.clear()
+    with pytest.raises(BackendError, match=key):
+        HAND.delete(rucio, removal(broken))
+    assert rucio.asked == []
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"id": None}, {"scope": 3}, {"name": ""}, {"account": None}, {"copies": "1"}, {"copies": True},
+        {"rse_expression": None}, {"rse_expression": "\ud800"}, {"grouping": []}, {"comments": ["rc1.o"]},
+    ],
+)  # fmt: skip
+def test_a_row_that_is_no_rule_is_left_out(bad: dict[str, Any]) -> None:
+    class Loose(Rucio):
+        def list_replication_rules(self, filters: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+            return iter([*self.rows, None, [], "x", {}])  # type: ignore[list-item]
+
+    rucio: Any = Loose([row(**bad), row(id="12")])
+    assert [thing.uid for thing in observe(rucio)] == ["12"]
+
+
+def test_an_explanation_that_makes_no_sense_is_done_without() -> None:
+    class Odd(Rucio):
+        def examine_replication_rule(self, uid: str) -> dict[str, Any]:
+            return {"transfers": [{"attempts": None, "name": 3}, {"attempts": "4", "name": "x"}]}
+
+    (thing,) = observe(Odd([row(state="STUCK")]))
+    assert (thing.reason, "copies are there" in thing.message) == ("Stuck", True)
+
+
+# --- the last look at a successor ---------------------------------------------------------------
+
+
+def superseded(have: Observed, **more: Any) -> Change:
+    return removal(have, "Superseded", needs=frozenset((REF,)), **more)
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"expires_at": ago(days=-9)},
+        {"state": "STUCK"},
+        {"state": "REPLICATING"},
+        {"account": "mallory"},
+        {"comments": None},
+        {"name": "other"},
+        {"locks_ok_cnt": None},
+        {"id": "11"},
+    ],
+)
+def test_what_is_superseded_stays_without_a_sound_successor(told: dict[str, Any]) -> None:
+    rucio: Any = Rucio([row(), row(**{"id": "12", "rse_expression": "LYON"} | told)])
+    with pytest.raises(BackendError, match="no other rule of ours") as error:
+        HAND.delete(rucio, superseded(one()))
+    assert error.value.who == "time"
+    assert [call[0] for call in rucio.asked] == ["list"]
+
+
+def test_what_is_superseded_goes_with_one() -> None:
+    rucio: Any = Rucio([row(copies=2), row(id="12", rse_expression="LYON")])
+    thing = one(copies=2)
+    HAND.delete(rucio, superseded(thing))  # fewer copies: the plan compared them with its file
+    assert [call[0] for call in rucio.asked] == ["list", "update"]
+    rucio.asked.clear()
+    half = removal(thing, "ImmutableField", fields=(FieldChange("expression", "country=IT", "LYON"),))
+    with pytest.raises(BackendError, match="no other rule of ours"):
+        HAND.delete(rucio, half)
+    for fields in ((FieldChange("copies", 2, 1),), (FieldChange("dataset", "cms:set", "cms:new"),)):
+        HAND.delete(rucio, replace(half, fields=fields))
+    assert [call[0] for call in rucio.asked] == ["list", "list", "update", "update"]
+
+
+def test_what_is_removed_needs_no_successor() -> None:
+    rucio: Any = Rucio([row()])
+    HAND.delete(rucio, removal(one()))
+    assert [call[0] for call in rucio.asked] == ["update"]
 
 
 def test_only_the_whole_comment_is_ours() -> None:
@@ -293,7 +511,8 @@ def test_all_keys_are_there_and_the_account_where_it_says_something() -> None:
     assert (spec["priority"], spec["purge"], spec["sources"]) == (3, False, "")
     assert "account" not in spec
     assert one(priority=5, activity="Express").spec == {**spec, "priority": 5, "activity": "Express"}
-    assert "account" not in one(account="before-the-target-had-another").spec
+    former: Any = Rucio([row(account="former")], settings={"formerAccounts": ["former"]})
+    assert "account" not in observe(former)[0].spec
     assert one(mark=replace(MARK, named=True)).spec["account"] == "root"
 
 
@@ -320,8 +539,9 @@ def test_no_account_is_looked_through_where_all_keys_are_ours() -> None:
     for key in ("|cms:set|1|country=IT", "root|cms:set|1|country=IT", "|cms:set|1|((country=IT))"):
         list(HAND.observe(rucio, Ask(OWNER, frozenset((key,)))))
     assert {call[1].popitem() for call in rucio.asked} == {("comments", "rc1.o")}
-    list(HAND.observe(rucio, Ask(OWNER, frozenset(("|cms:set|2|country=IT", "nonsense")))))
-    assert [call[1] for call in rucio.asked[-2:]] == [{"account": "nonsense"}, {"account": "root"}]
+    rucio.asked.clear()
+    list(HAND.observe(rucio, Ask(OWNER, frozenset(("|cms:set|2|country=IT", "nonsense", "anna|", "a|b")))))
+    assert [call[1] for call in rucio.asked] == [{"comments": "rc1.o"}, {"account": "root"}]
 
 
 @pytest.mark.parametrize(
@@ -347,12 +567,13 @@ def test_states(told: dict[str, Any], state: State, reason: str, words: str) -> 
     assert words in thing.message
 
 
-def test_others_may_have_an_end_that_is_far_away() -> None:
-    key = "|cms:set|1|country=IT"
-    (thing,) = seen([row(None, expires_at=ago(days=-90))], key)
-    assert thing.state is State.READY
+def test_a_rule_of_others_that_ends_some_day_keeps_nothing_for_us() -> None:
+    (thing,) = seen([row(None, expires_at=ago(days=-90))], KEY)
+    assert (thing.state, thing.reason) == (State.FAILED, "Expires")
+    for words in ("rule 11 of account root, not made by us, ends on", "adopt: true", "takes the end off"):
+        assert words in thing.message
     assert thing.attributes["expires"]
-    (thing,) = seen([row(None, expires_at=ago(minutes=-30))], key)
+    (thing,) = seen([row(None, expires_at=ago(minutes=-30))], KEY)
     assert thing.state is State.DELETING
 
 
@@ -383,6 +604,41 @@ def test_a_bounded_number_of_stuck_rules_is_examined() -> None:
     assert "no space\\u001b[31m" in told[0]
     assert "no space" in told[99]
     assert all(text.isprintable() and len(text) < 1500 for text in told)
+
+
+def test_why_it_is_stuck_is_said_once_and_in_words() -> None:
+    class Sourceless(Rucio):
+        def examine_replication_rule(self, uid: str) -> dict[str, Any]:
+            one = {"attempts": 0, "last_error": "RequestState.NO_SOURCES", "last_source": None, "rse": "LYON"}
+            return {"transfers": [{**one, "name": f"file-{number}", "sources": []} for number in range(2)]}
+
+    error = "RequestErrMsg.NO_SOURCES:RequestState.NO_SOURCES"
+    for rucio in (Sourceless([row(state="STUCK", error=error)]), Sourceless([row(state="STUCK")])):
+        (thing,) = observe(rucio)
+        assert "RequestErrMsg" not in thing.message
+        assert "no_sources" not in thing.message.lower()
+        assert "no element has a copy that can be read" in thing.message
+    (thing,) = observe(Sourceless([row(state="STUCK", error=error)]))
+    assert thing.message.count("no element has a copy") == 1
+    (thing,) = observe(Rucio([row(None, state="STUCK", error=error)]), KEY)  # one that is not examined
+    assert thing.message.endswith(": no element has a copy that can be read")
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        (
+            "RequestErrMsg.TRANSFER_FAILED:TRANSFER [28] No space",
+            "the transfer failed: TRANSFER [28] No space",
+        ),
+        ("RequestErrMsg.SUBMISSION_FAILED:None", "the transfer service did not take the transfer"),
+        ("RequestErrMsg.NO_SOURCES:RequestState.ONLY_TAPE_SOURCES", "the only copies are on tape"),
+        ("something\nelse: x", "something else: x"),
+        ("None", ""),
+    ],
+)
+def test_what_rucio_says_in_words(said: str, words: str) -> None:
+    assert plain_error(said) == words
 
 
 @pytest.mark.parametrize(("error", "asked"), [(Transient("no answer"), 1), (Missing("gone"), 3)])

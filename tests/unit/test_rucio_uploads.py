@@ -7,7 +7,7 @@ import os
 import threading
 import zlib
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from hashlib import md5
 from pathlib import Path
@@ -18,7 +18,7 @@ import pytest
 from reconciler.drivers.rucio.dataset import Key, key_of
 from reconciler.drivers.rucio.dataset_reading import day_of, did_of, in_pieces, seconds_to, text_of
 from reconciler.drivers.rucio.upload_source import files_of, open_source, read
-from reconciler.drivers.rucio.upload_writing import Element, put, sums_at
+from reconciler.drivers.rucio.upload_writing import Element, places, put, sums_at
 from reconciler.errors import BackendError, Conflict, Rejected, Transient
 from reconciler.model import Ref, Resource, Source
 
@@ -62,8 +62,10 @@ def test_the_first_uploads_that_has_it_wins(tmp_path: Path) -> None:
         assert os.path.samestat(os.fstat(folder), (tmp_path / "two" / "deep" / "higgs").stat())
     with pytest.raises(OSError, match="Bad file"):
         os.fstat(folder)
-    with pytest.raises(Rejected, match=r"one: No such file.*two: No such file"), ExitStack() as stack:
+    with pytest.raises(Rejected, match="none: No such file") as error, ExitStack() as stack:
         open_source(stack, upload("none", "one", "two"), tmp_path)
+    for uploads in ("one", "two"):
+        assert f"{tmp_path}/{uploads}/none: No such file" in str(error.value)
 
 
 @pytest.mark.parametrize("source", ["", ".", "..", "a/../..", "/etc", "a//b", "led", "a\0b"])
@@ -224,12 +226,33 @@ def test_links_on_the_element_are_not_followed(opened: tuple[Path, int, Element]
         "file://localhost{}/../a",
         "file://localhost{}/a/../../b",
         "file://localhost{}x/a",
+        "file://localhost{}/a\0b",
+        "file://localhost{}/a\udcff",
     ],
 )
 def test_places_outside_of_the_element_are_refused(opened: tuple[Path, int, Element], place: str) -> None:
     element = opened[2]
-    with pytest.raises(Rejected, match="does not lie on element BARI-DISK"):
+    with pytest.raises(Rejected, match="does not lie on element BARI-DISK") as error:
         element.way(place.format(element.prefix))
+    assert error.value.who == "operator of the target"
+
+
+@pytest.mark.parametrize("answer", [{}, {"cms:a": None}, {"cms:a": 3}, {"cms:a": ["x"]}, [], None])
+def test_a_place_that_is_no_text_is_the_operators_matter(
+    opened: tuple[Path, int, Element], answer: Any
+) -> None:
+    class Rucio:
+        @contextmanager
+        def rucio(self, what: str) -> Iterator[Any]:
+            yield self
+
+        def lfns2pfns(self, rse: str, names: list[str], **told: Any) -> Any:
+            return answer
+
+    client: Any = Rucio()
+    with pytest.raises(Rejected, match="no place where cms:a") as error:
+        places(client, opened[2], ["cms:a"])
+    assert error.value.who == "operator of the target"
 
 
 # -- words ---------------------------------------------------------------------------------------

@@ -11,6 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from reconciler.checks.schema import compiled
+from reconciler.drivers.rucio.settings import SETTINGS
 from reconciler.kind import World
 from reconciler.kinds.data_rule import KIND
 from reconciler.model import Action, Declared, Observed, Ref, State, Suspension, Word
@@ -25,6 +27,7 @@ from tests.unit.lake_paper import (
     element,
     expanded,
     held,
+    lifecycle,
     reason,
     rule,
     standing,
@@ -65,7 +68,7 @@ def test_elements_at_rucio_make_one_rule() -> None:
         "repairs": 3,
     }
     assert found.needs == {Ref("StorageElement", "", name, "main.rse") for name in "ab"}
-    assert found.facts == {"natural": "|cms:higgs|2|(x<3)"}
+    assert found.facts == {"natural": "|cms:higgs|2|(x<3)", "declared": ["A", "B", "C"]}
 
 
 def test_the_same_file_makes_replicas_in_the_lake_and_in_a_rehearsal() -> None:
@@ -126,6 +129,7 @@ def test_a_target_that_is_named_takes_the_expression_as_it_is() -> None:
         ([], "NoTarget"),
         ([target("far", "storage")], "NotRucio"),
         ([target("far", groups=frozenset({"lhcb"}))], "NoPlace"),
+        ([target("far", status="removed")], "NoPlace"),
     ],
 )
 def test_a_named_target_that_can_not_be_is_said(there: Any, why: str) -> None:
@@ -227,7 +231,7 @@ def test_what_rucio_can_not_change_is_replaced(change: Any) -> None:
 def test_what_rucio_can_change_is_updated(change: Any) -> None:
     of = rule(expression="a|b")
     scene = world(*ABC, of, seen=[standing(of, **({"expression": "A|B"} | change))])
-    assert changes(of, scene) == [("update", "Drifted")]
+    assert changes(of, scene) == [("update", "Differs")]
 
 
 def test_a_rule_as_it_should_be_is_no_change_and_a_going_one_is_taken_back() -> None:
@@ -276,6 +280,14 @@ def test_what_it_is_called_depends_on_what_is_asked_for() -> None:
     assert list(natural_keys_of(of, "replica")) == ["cms/higgs/cms.higgs"]
     assert list(KIND.natural_keys(of, "rule")) == ["higgs|cms:higgs|1|a|b"]
     assert list(natural_keys_of(rule(staged=True), "rule")) == []
+    quality = {"latency": "1s", "redundancy": 2}
+    for other in (
+        rule(staged=True, account="higgs"),
+        rule(expression=None, quality=quality, account="higgs"),
+    ):
+        assert list(natural_keys_of(other, "rule")) == ["higgs|"]
+    assert list(natural_keys_of(lifecycle(account="higgs"), "rule")) == ["higgs|"]
+    assert list(natural_keys_of(lifecycle(), "rule")) == []
     assert list(natural_keys_of(rule(), "upload")) == []
 
 
@@ -331,6 +343,181 @@ def test_two_objects_can_not_have_one_rule() -> None:
     for change in ({"copies": 2}, {"expression": "a"}, {"account": "other"}, {"dataset": "cms:other"}):
         other = rule("two", group="lhcb", **change)
         assert wanted(other, world(*ABC, one, other)).kind == "rule"
+
+
+def test_a_target_that_is_named_opens_no_element_that_is_closed_to_the_group() -> None:
+    closed = [target("t-c", groups=frozenset({"lhcb"}))]
+    for said, meant in (
+        ("*", "(*)\\C"),
+        ("a|c", "(A|C)\\C"),
+        ("x<3", "(x<3)\\C"),
+        ("secret=yes", "(secret=yes)\\C"),
+        ("nobody", "(nobody)\\C"),
+        ("a|b", "A|B"),
+    ):
+        of = rule(target="t-a", expression=said)
+        assert wanted(of, world(*ABC, of, targets=closed)).spec["expression"] == meant
+    going = rule(target="t-a", expression="*")
+    scene = world(*ABC, going, targets=[target("t-b", status="removed")])
+    assert wanted(going, scene).spec["expression"] == "(*)\\B"
+    assert "declared" not in wanted(going, scene).facts
+    far = [target("t-c", url="https://other.example.org", groups=frozenset({"lhcb"}))]
+    assert wanted(going, world(*ABC, going, targets=far)).spec["expression"] == "*"
+
+
+@pytest.mark.parametrize("named", [{}, {"target": "t-a"}])
+def test_nothing_new_comes_to_a_limited_provider_and_what_stands_stays(named: Any) -> None:
+    of = rule(expression="*", **named)
+    limited = [target("t-c", status="limited")]
+    assert wanted(of, world(*ABC, of, targets=limited)).spec["expression"] == "(*)\\C"
+    for text in ("*", "(*)\\C"):
+        scene = world(*ABC, of, seen=[standing(of, expression=text)], targets=limited)
+        assert changes(of, scene) == []
+    more = rule(expression="*", copies=2, **named)
+    old = standing(more, copies=1)
+    assert wanted(more, world(*ABC, more, seen=[old], targets=limited)).spec["expression"] == "(*)\\C"
+
+
+def test_a_limited_target_that_is_named_takes_no_new_rule() -> None:
+    of, limited = rule(target="far"), [target("far", status="limited")]
+    assert reason(of, world(of, targets=limited)) == "NoPlace"
+    assert changes(of, world(of, seen=[standing(of, at="far")], targets=limited)) == []
+
+
+def test_a_rule_is_told_which_elements_are_declared_for_its_group() -> None:
+    of = rule(expression="a")
+    two = [target("t-b", groups=frozenset({"lhcb"})), target("t-c", url="https://other.example.org")]
+    assert wanted(of, world(*ABC, of)).facts["declared"] == ["A", "B", "C"]
+    assert wanted(of, world(*ABC, of, targets=two)).facts["declared"] == ["A"]
+
+
+# -- whose data, whose account, who comes first ----------------------------------------------------
+
+
+def tenants(name: str, **groups: Any) -> Any:
+    plain = target(name)
+    return replace(plain, settings={**plain.settings, "groups": groups})
+
+
+CMS = {"scopes": ["cms", "cms.*"], "accounts": ["higgs", "cms-*"]}
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({}, ""),
+        ({"dataset": "cms.raw:x"}, ""),
+        ({"dataset": "cmsx:x"}, "ScopeNotAllowed"),
+        ({"dataset": "lhcb:x"}, "ScopeNotAllowed"),
+        ({"account": "higgs"}, ""),
+        ({"account": "cms-top"}, ""),
+        ({"account": "robot"}, ""),
+        ({"account": "root"}, "AccountNotAllowed"),
+        ({"group": "lhcb"}, "ScopeNotAllowed"),
+        ({"group": "alice"}, "ScopeNotAllowed"),
+    ],
+)
+@pytest.mark.parametrize("where", [{"expression": "a|b"}, {"expression": "nobody", "target": "t-b"}])
+def test_a_group_uses_its_scopes_and_accounts_only(change: Any, why: str, where: Any) -> None:
+    of = rule(**{**where, **change})
+    there = [tenants("t-b", cms=CMS, lhcb={"scopes": ["lhcb"]})]
+    resources, conditions = expanded(of, world(*ABC, of, targets=there))
+    assert [entry.reason for entry in conditions] == ([why] if why else [])
+    assert bool(resources) == (not why)
+    assert wanted(of, world(*ABC, of)).kind == "rule"
+    if why:
+        field = "spec.dataset" if why == "ScopeNotAllowed" else "spec.account"
+        assert conditions[0].message.startswith(f"{field}: group {of.ref.group} may not ")
+        assert "Provider/t-b" in conditions[0].message
+
+
+@pytest.mark.parametrize(
+    ("groups", "good"),
+    [
+        ({}, True),
+        ({"cms": CMS, "lhcb-2": {"scopes": []}}, True),
+        ({"cms": {"accounts": ["higgs"]}}, False),
+        ({"cms": {"scopes": "cms"}}, False),
+        ({"cms": {"scopes": ["c ms"]}}, False),
+        ({"cms": {**CMS, "colour": "green"}}, False),
+        ({"CMS!": CMS}, False),
+    ],
+)
+def test_what_groups_may_use_is_a_setting(groups: Any, *, good: bool) -> None:
+    auth = {"type": "oidc", "token": "file:/run/token"}
+    whole = {"url": "https://rucio.example.org", "account": "robot", "auth": auth, "groups": groups}
+    assert compiled(SETTINGS)(whole) == good
+
+
+def test_a_rule_that_a_group_may_not_have_is_neither_made_nor_removed() -> None:
+    of = rule(dataset="lhcb:x", expression="a")
+    scene = world(*ABC, of, seen=[standing(of, expression="A")], targets=[tenants("t-a", cms=CMS)])
+    assert changes(of, scene) == []
+
+
+def pair(**more: Any) -> tuple[Declared, Declared]:
+    """A newcomer whose name is early in the alphabet, and the one that should come first."""
+    return rule("a", group="alice", **more), rule("z", **{"group": "lhcb", **more})
+
+
+def first(*rules: Declared, **scene: Any) -> str:
+    """Which of two has its rule; the other is told why not."""
+    found = {one.ref.group: expanded(one, world(*ABC, *rules, **scene))[1] for one in rules}
+    assert sorted(why.reason for whys in found.values() for why in whys) == ["SameRule"]
+    return next(group for group, whys in found.items() if not whys)
+
+
+def test_the_group_of_the_scope_comes_first_then_what_stands_then_the_name() -> None:
+    new, old = pair(expression="A")
+    assert first(new, old) == "alice"
+    assert first(new, old, seen=[standing(old)]) == "lhcb"
+    assert first(new, old, seen=[standing(old, marked=False)]) == "alice"
+    early = standing(new, uid="r2", since="2026-10-02T00:00:00+00:00")
+    assert first(new, old, seen=[standing(old), early]) == "lhcb"
+    own = rule("z", group="cms", expression="A")
+    assert first(new, own) == "cms"
+    assert first(new, own, seen=[standing(new)]) == "cms"
+    near, far = (replace(one, spec={**one.spec, "expression": "nobody"}) for one in (old, new))
+    near, far = (replace(one, spec={**one.spec, "target": at}) for one, at in ((near, "t-a"), (far, "t-b")))
+    assert first(far, near) == "alice"
+    assert first(far, near, targets=[tenants("t-a", lhcb={"scopes": ["cms"]})]) == "lhcb"
+
+
+def test_who_may_not_have_it_stands_in_nobodys_way() -> None:
+    new, old = rule("a", expression="A", source="higgs"), pair(expression="A", source="higgs")[1]
+    targets = [tenants("t-a", lhcb={"scopes": ["cms"]})]
+    scene = world(*ABC, new, old, targets=targets)
+    assert reason(new, scene) == "ScopeNotAllowed"
+    assert sorted(expanded(old, scene)[0]) == ["main.rule", "main.upload"]
+
+
+def test_nobody_brings_other_content_by_a_name_that_is_early() -> None:
+    new, _ = pair(source="other", expression="b")
+    for old, seen in (
+        (rule("z", source="higgs", expression="A"), []),
+        (rule("z", group="lhcb", source="higgs", expression="A"), [1]),
+    ):
+        stands = [standing(old) for _ in seen]
+        scene = world(*ABC, new, old, seen=stands)
+        assert "main.upload" in expanded(old, scene)[0]
+        assert reason(new, scene) == "SourcesDiffer"
+
+
+@pytest.mark.parametrize("bad", ["yesterday", "2026-13-01", "", "0001-01-01T00:00:00+14:00"])
+def test_a_time_that_is_none_is_not_believed(bad: str) -> None:
+    of = rule(copies=2, lifetime="52w")
+    thing = standing(of, attributes={"begun": bad})
+    assert wanted(of, world(*ABC, of, seen=[thing])).facts["begun"] == thing.since
+    lost = replace(thing, since="never")
+    assert "begun" not in wanted(of, world(*ABC, of, seen=[lost])).facts
+    foreign = standing(of, marked=False, since="2020-01-01T00:00:00+00:00")
+    assert "begun" not in wanted(of, world(*ABC, of, seen=[foreign])).facts
+
+
+def test_what_is_wrong_with_us_is_not_blamed_on_the_expression() -> None:
+    of = rule(lifetime="soon")
+    with pytest.raises(ValueError, match="not a duration"):
+        expanded(of, world(*ABC, of, seen=[standing(of)]))
 
 
 QUOTA = {"target": "t-a", "account": "higgs", "quotas": {"local": {"a": "10kB"}, "global": {"x<3": "15kB"}}}

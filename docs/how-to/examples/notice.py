@@ -39,7 +39,7 @@ class Notice(Kind[NoticeSpec]):
         if not declared.spec["text"].strip():
             yield "spec.text", "the notice says nothing", "write a sentence, or remove the file"
 
-    def natural_keys(self, declared: Declared) -> Iterable[str]:
+    def natural_keys(self, declared: Declared, primitive: str) -> Iterable[str]:
         """What a person would call it there: for `adopt`."""
         return (f"{declared.ref.group}.{declared.ref.name}",)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Final
 
-from reconciler.drivers.rucio.account_reading import ACTIVE, Account, read_account
+from reconciler.drivers.rucio.account_reading import ACTIVE, Account, active_accounts, read_account
 from reconciler.drivers.rucio.account_writing import make_account, wake_account, write_account
 from reconciler.drivers.rucio.client import Reader, Writer
 from reconciler.drivers.rucio.element_marks import (
@@ -18,12 +18,14 @@ from reconciler.drivers.rucio.element_marks import (
     refuse_foreign,
     uid_of,
 )
+from reconciler.drivers.rucio.side_by_side import each
 from reconciler.drivers.rucio.translating import Missing
 from reconciler.errors import Rejected
 from reconciler.kind import Ask
 from reconciler.model import PARTIAL, Change, Mark, Observed, Ref, State
 
 ACCOUNT: Final = "DataAccount"
+_MANY: Final = 8  # accounts for which the list of all is asked
 
 
 class AccountHand:
@@ -31,10 +33,15 @@ class AccountHand:
 
     def observe(self, client: Reader, ask: Ask) -> Iterable[Observed]:
         """Those that are asked for, and no others."""
-        for name, expressions in asked(client.target, ask).items():
-            account = read_account(client, name, expressions)
-            if account is not None:
-                yield _observed(account, client.target, ask.owner)
+        entries = list(asked(client.target, ask).items())
+        active = active_accounts(client) if len(entries) >= _MANY else {}
+
+        def read(reader: Reader, entry: tuple[str, tuple[str, ...]]) -> Account | None:
+            name, expressions = entry
+            return read_account(reader, name, expressions, active.get(name))
+
+        found = each(client, read, entries)
+        return [_observed(account, client.target, ask.owner) for account in found if account is not None]
 
     def verify(self, client: Reader, thing: Observed) -> Observed:
         """There is no content to prove."""

@@ -1,4 +1,6 @@
-"""One account as Rucio has it, in the words of a wish. Five calls, and one more for whoever may see its use.
+"""One account as Rucio has it, in the words of a wish. Three calls for whoever may see its use, else four.
+
+One more where the list of active accounts was not asked, and one where global quotas are.
 
 Formats: rucio/client/accountclient.py, core/account.py, core/account_limit.py. Any account may read all of it
 but the use, which only the account itself and administrators see (core/permission/generic.py).
@@ -6,7 +8,7 @@ but the use, which only the account itself and administrators see (core/permissi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -59,27 +61,45 @@ class Account:
         return self.bare or (OWNER in self.marks and IDENTITY not in self.marks)
 
 
-def read_account(client: Reader, name: str, expressions: Iterable[str]) -> Account | None:
+def active_accounts(client: Reader) -> dict[str, Mapping[str, str]]:
+    """Type and email of all that are active, by name: one call."""
+    with client.rucio("the list of accounts") as rucio:
+        return {str(told["account"]): _said(told["type"], told["email"]) for told in rucio.list_accounts()}
+
+
+def read_account(
+    client: Reader, name: str, expressions: Collection[str], active: Mapping[str, str] | None = None
+) -> Account | None:
     """What Rucio says of it now; None: there is no such account.
 
-    `expressions` are those of global quotas that are asked for one by one where Rucio can't list them.
+    `expressions` are those of global quotas that are asked for: one by one, where Rucio can't list them.
+    `active` is what the list of active accounts says of it, where it was asked.
     """
     try:
         with client.rucio(f"account {name}") as rucio:
-            about = rucio.get_account(name)
-            told = {"type": about["account_type"], "email": about["email"] or ""}
-            if about["status"] != ACTIVE:
-                return Account(name, str(about["status"]), told)
+            if active is None:
+                about = rucio.get_account(name)
+                active = _said(about["account_type"], about["email"])
+                if about["status"] != ACTIVE:
+                    return Account(name, str(about["status"]), active)
             attributes = _attributes(rucio.list_account_attributes(name))
             identities = {f"{one['type']} {one['identity']}": True for one in rucio.list_identities(name)}
-            local = _limits(rucio.get_local_account_limits(name))
-            quotas = {"local": local, "global": _global(rucio, name, expressions)}
+        use = _use(client, name)
+        with client.rucio(f"quotas of account {name}") as rucio:
+            local = _limits(rucio.get_local_account_limits(name)) if _hides_limits(use) else _limits_in(use)
+            # what nobody asks for tells only whether the account is bare
+            needed = expressions or not (attributes or identities or local)
+            quotas = {"local": local, "global": _global(rucio, name, expressions) if needed else {}}
     except Missing:
         return None
     names: tuple[str, ...] = (OWNER, IDENTITY)
     marks = {key: str(attributes.pop(key)) for key in names if key in attributes}
-    spec = {**told, "attributes": attributes, "identities": identities, "quotas": quotas}
-    return Account(name, ACTIVE, spec, marks, _use(client, name))
+    spec = {**active, "attributes": attributes, "identities": identities, "quotas": quotas}
+    return Account(name, ACTIVE, spec, marks, _counted(use))
+
+
+def _said(sort: str, email: str | None) -> Mapping[str, str]:
+    return {"type": sort, "email": email or ""}
 
 
 def _attributes(answer: Iterable[Any]) -> dict[str, Json]:
@@ -113,11 +133,25 @@ def _global(rucio: Any, name: str, expressions: Iterable[str]) -> dict[str, Json
     return limits
 
 
-def _use(client: Reader, name: str) -> dict[str, dict[str, int]] | None:
-    """None: we may not see it."""
+def _use(client: Reader, name: str) -> list[Mapping[str, Any]] | None:
+    """Where it has data or a quota; None: we may not see it."""
     try:
         with client.rucio(f"use of account {name}") as rucio:
-            found = list(rucio.get_local_account_usage(name))
+            return list(rucio.get_local_account_usage(name))
     except Denied:
         return None
-    return {entry["rse"]: {"bytes": entry["bytes"], "files": entry["files"]} for entry in found}
+
+
+def _hides_limits(use: Iterable[Mapping[str, Any]] | None) -> bool:
+    """Does its use not tell all quotas? Where it says 0 there may be none, or one of 0."""
+    return use is None or not all(entry["bytes_limit"] for entry in use)
+
+
+def _limits_in(use: Iterable[Mapping[str, Any]] | None) -> dict[str, Json]:
+    return _limits({entry["rse"]: entry["bytes_limit"] for entry in use or ()})
+
+
+def _counted(use: Iterable[Mapping[str, Any]] | None) -> dict[str, dict[str, int]] | None:
+    if use is None:
+        return None
+    return {entry["rse"]: {"bytes": entry["bytes"], "files": entry["files"]} for entry in use}

@@ -23,9 +23,15 @@ class Reader:
     def __init__(self, target: Target, places: Places) -> None:
         self.target = target.name
         self.settings = target.settings
+        self.concurrency = target.concurrency
         self.server = server_of(target)
         self.places = places
+        self._opened_for = target
         self._connection: Any = None
+
+    def beside(self) -> Reader:
+        """Another connection to the same target, for another thread. It only reads."""
+        return Reader(self._opened_for, self.places)
 
     def close(self) -> None:
         """Close what is open; what is used afterwards is opened anew."""

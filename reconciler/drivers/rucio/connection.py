@@ -97,8 +97,14 @@ class Connection(Client):  # type: ignore[misc]  # the library has no types
     def _token(self) -> Token:
         """The token in use: as given, kept, or new."""
         if self.token is None:
-            self.token = given_token(self.server, self.places) or self.server.kept.read()
-        return self.token or self._new_token()
+            kept = self.server.kept
+            self.token = given_token(self.server, self.places) or kept.read() or self._first_token()
+        return self.token
+
+    def _first_token(self) -> Token:
+        """A run has many connections to one server, which all begin at once: one of them logs in."""
+        with self.server.kept.alone():
+            return self.server.kept.read() or self._new_token()
 
     def _new_token(self) -> Token:
         """Another one than that in use, which is thrown away. Raises Denied where there can be no other."""

@@ -9,6 +9,7 @@ from reconciler.drivers.rucio.client import Reader, Writer
 from reconciler.drivers.rucio.element_marks import OWNER, asked, key_of, named, own, refuse_foreign, uid_of
 from reconciler.drivers.rucio.element_reading import Element, read_element
 from reconciler.drivers.rucio.element_writing import make_element, write_element
+from reconciler.drivers.rucio.side_by_side import each
 from reconciler.drivers.rucio.translating import Missing
 from reconciler.errors import Rejected
 from reconciler.kind import Ask
@@ -23,10 +24,13 @@ class ElementHand:
     def observe(self, client: Reader, ask: Ask) -> Iterable[Observed]:
         """Those that are asked for, and no others: Rucio may have thousands."""
         common = client.settings.get("elements", {}).get("distances", {})
-        for name, destinations in asked(client.target, ask).items():
-            element = read_element(client, name, {*destinations, *common} - {name})
-            if element is not None:
-                yield _observed(element, client.target, ask.owner)
+
+        def read(reader: Reader, entry: tuple[str, tuple[str, ...]]) -> Element | None:
+            name, destinations = entry
+            return read_element(reader, name, {*destinations, *common} - {name})
+
+        found = each(client, read, list(asked(client.target, ask).items()))
+        return [_observed(element, client.target, ask.owner) for element in found if element is not None]
 
     def verify(self, client: Reader, thing: Observed) -> Observed:
         """There is no content to prove: what lies on it are replicas of rules."""

@@ -11,10 +11,12 @@ from reconciler.drivers.rucio.client import Reader, Writer
 from reconciler.drivers.rucio.rule_changing import change_rule, delete_rule, release_rule
 from reconciler.drivers.rucio.rule_making import make
 from reconciler.drivers.rucio.rule_mark import Marks, comment_of
+from reconciler.drivers.rucio.rule_row import Row, sound_rows
 from reconciler.drivers.rucio.rule_stuck import explained
+from reconciler.drivers.rucio.rule_trust import asking, of_rules
 from reconciler.drivers.rucio.rule_verifying import INCOMPLETE, verify_rule
 from reconciler.drivers.rucio.rule_wish import Wish, wish_of
-from reconciler.drivers.rucio.rule_words import Row, iso, natural_key, observed, plain_key, utcnow
+from reconciler.drivers.rucio.rule_words import iso, natural_key, observed, plain_key, utcnow
 from reconciler.errors import BackendError, Conflict
 from reconciler.kind import Ask
 from reconciler.model import Change, Mark, Observed
@@ -25,7 +27,7 @@ class RuleHand:
 
     def observe(self, client: Reader, ask: Ask) -> Iterable[Observed]:
         """A list of what is ours, one per account that natural keys name; some of the stuck are examined."""
-        account, now, marks = client.server.account, utcnow(), Marks()
+        account, now, marks = client.server.account, utcnow(), Marks(asking(client, ask))
         things = []
         for rule in _listed(client, ask):
             mark = marks.of(rule, ask.owner)
@@ -92,26 +94,24 @@ def _listed(client: Reader, ask: Ask) -> list[Row]:
     """Each rule once. Accounts are looked through only for keys at which there is nothing of ours."""
     account = client.server.account
     with client.rucio("the list of rules") as rucio:
-        found = list(rucio.list_replication_rules({"comments": comment_of(ask.owner)}))
+        found = sound_rows(rucio.list_replication_rules({"comments": comment_of(ask.owner)}))
         for other in _accounts(found, ask, account):
-            found += rucio.list_replication_rules({"account": other})
-    return list({rule["id"]: rule for rule in found}.values())
+            found += sound_rows(rucio.list_replication_rules({"account": other}))
+    return list({str(rule["id"]): rule for rule in found}.values())
 
 
 def _accounts(ours: Iterable[Row], ask: Ask, account: str) -> list[str]:
     """Whose rules have to be looked at for the natural keys that are asked for."""
-    if not ask.natural:
+    natural = of_rules(ask.natural)
+    if not natural:
         return []
     held = {plain_key(natural_key(rule, account), account) for rule in ours}
-    keys = {plain_key(key, account) for key in ask.natural}
+    keys = {plain_key(key, account) for key in natural}
     return sorted({key.partition("|")[0] for key in keys - held})
 
 
 def _key(rule: Row, ask: Ask, account: str) -> str:
-    """The key under which a rule that is not ours is shown; empty: nobody asks for it.
-
-    Rules with our comment and a `meta` that can't be read are shown in any case.
-    """
+    """The key under which a rule that is not ours is shown; empty: nobody asks for it."""
     key = natural_key(rule, account)
-    asked = next((one for one in (key, f"{account}{key}") if one in ask.natural), "")
-    return asked or (key if rule["comments"] == comment_of(ask.owner) else "")
+    named = f"{account}{key}" if key.startswith("|") else key
+    return next((one for one in (key, named) if one in ask.natural), "")

@@ -9,12 +9,14 @@ from typing import Any, Final
 
 from reconciler.drivers.rucio.client import Reader, Writer
 from reconciler.drivers.rucio.rule_mark import Marks, RuleMark, comment_of, meta_of
+from reconciler.drivers.rucio.rule_row import Row, whole
+from reconciler.drivers.rucio.rule_successor import require_successor
+from reconciler.drivers.rucio.rule_trust import trusted
 from reconciler.drivers.rucio.rule_wish import Wish
 from reconciler.drivers.rucio.rule_words import (
     BROKEN,
     CHANGEABLE,
     SUSPENDED,
-    Row,
     dataset_of,
     is_asked,
     iso,
@@ -31,13 +33,13 @@ _WHILE: Final = timedelta(days=7)  # repairs are counted so long
 
 
 def rule_at(client: Reader, uid: str) -> Row | None:
-    """A rule as it is now; None: it is gone."""
+    """A rule as it is now; None: it is gone. Raises BackendError where what Rucio says makes no sense."""
     try:
         with client.rucio(f"rule {uid}") as rucio:
-            found: Row = rucio.get_replication_rule(uid)
-            return found
+            found = rucio.get_replication_rule(uid)
     except Missing:
         return None
+    return whole(found, f"rule {uid}")
 
 
 def change_rule(client: Writer, have: Observed, wish: Wish) -> None:
@@ -48,12 +50,24 @@ def change_rule(client: Writer, have: Observed, wish: Wish) -> None:
     rule = rule_at(client, have.uid)
     if rule is None or dataset_of(rule) != have.spec["dataset"]:
         raise Conflict(f"rule {have.uid} was seen, and is gone")
-    mark = Marks().of(rule, wish.owner)
-    if have.mark is None and mark is None and str(rule["comments"]).startswith("rc1."):
+    mark = Marks(trusted(client, (wish.account, _account(have)))).of(rule, wish.owner)
+    if have.mark is None and mark is None and _is_of_others(rule, wish):
         raise NotOurs(f"rule {have.uid} carries the mark {shown(rule['comments'])}")
-    if have.mark is not None and (mark is None or mark.ref != (have.mark.ref or have.ref)):
+    known = wish.mark.ref if have.mark is None else have.mark.ref or have.ref
+    if (have.mark is not None and mark is None) or (mark is not None and mark.ref != known):
         raise Conflict(f"rule {have.uid} is not any more that of {have.ref}")
     settle(client, rule, wish, mark, have.message)
+
+
+def _account(have: Observed) -> str:
+    """Whose rule it was when we looked, if it was ours then."""
+    return str(have.attributes.get("account", "")) if have.mark is not None else ""
+
+
+def _is_of_others(rule: Row, wish: Wish) -> bool:
+    """Does it carry the mark of another owner? Ours that can't be read is taken over like any other rule."""
+    comment = rule["comments"] or ""
+    return comment.startswith("rc1.") and comment != comment_of(wish.owner)
 
 
 def settle(client: Writer, rule: Row, wish: Wish, old: RuleMark | None, known: str = "") -> None:
@@ -130,8 +144,9 @@ def release_rule(client: Writer, change: Change) -> None:
 def delete_rule(client: Writer, change: Change) -> None:
     """Let it expire now, unlocked, by one call. The judge-cleaner takes it away, the reaper its copies."""
     rule = _ours(client, change)
-    if rule is None:
+    if rule is None or change.have is None:
         return
+    require_successor(client, change, change.have)
     try:
         _expire(client, rule["id"])
     except (Missing, Denied):
@@ -158,7 +173,7 @@ def _ours(client: Writer, change: Change) -> Mapping[str, Any] | None:
     rule = rule_at(client, have.uid) if have is not None else None
     if have is None or rule is None or have.mark is None:
         return None
-    mark = Marks().of(rule, have.mark.owner)
+    mark = Marks(trusted(client, (_account(have),))).of(rule, have.mark.owner)
     if mark is None or mark.target != client.target:
         return None
     if mark.ref != (have.mark.ref or have.ref):

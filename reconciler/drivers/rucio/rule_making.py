@@ -13,8 +13,10 @@ from typing import Final
 from reconciler.drivers.rucio.client import Writer
 from reconciler.drivers.rucio.rule_changing import settle
 from reconciler.drivers.rucio.rule_mark import Marks, RuleMark, comment_of, meta_of, parted, text_of
+from reconciler.drivers.rucio.rule_row import Row, sound_rows, whole
+from reconciler.drivers.rucio.rule_trust import trusted
 from reconciler.drivers.rucio.rule_wish import Wish, arguments
-from reconciler.drivers.rucio.rule_words import Row, dataset_of
+from reconciler.drivers.rucio.rule_words import dataset_of
 from reconciler.drivers.rucio.translating import Exists
 from reconciler.errors import BackendError, Conflict, Denied, NotOurs, Rejected, Transient
 from reconciler.printable import shown
@@ -88,7 +90,7 @@ def _meet(client: Writer, wish: Wish, error: Exists) -> None:
         rule = _standing(client, wish)
         if rule is None:
             raise Conflict(f"{error}; and it is gone again") from error
-        mark = _checked(rule, wish)
+        mark = _checked(rule, wish, trusted(client, (wish.account,)))
         if rule["grouping"] == wish.spec["grouping"]:
             settle(client, rule, wish, mark)
             return
@@ -103,11 +105,12 @@ def _meet(client: Writer, wish: Wish, error: Exists) -> None:
 
 def _standing(client: Writer, wish: Wish) -> Row | None:
     """The rule that has the place of this one."""
-    account = wish.spec.get("account") or client.server.account
+    account = wish.account or client.server.account
     asked = {**wish.did, "account": account, "rse_expression": wish.expression}
     with client.rucio(f"rules of {wish.dataset}") as rucio:
-        found = list(rucio.list_replication_rules(asked))
-    return next((rule for rule in found if _is_same(rule, wish, account)), None)
+        found = sound_rows(rucio.list_replication_rules(asked))
+    there = next((rule for rule in found if _is_same(rule, wish, account)), None)
+    return whole(there, f"rule {there['id']}") if there else None
 
 
 def _is_same(rule: Row, wish: Wish, account: str) -> bool:
@@ -116,13 +119,13 @@ def _is_same(rule: Row, wish: Wish, account: str) -> bool:
     return key == (wish.dataset, account, wish.expression, wish.spec["copies"])
 
 
-def _checked(rule: Row, wish: Wish) -> RuleMark | None:
-    """The mark of a rule that is ours to take; None: of another object, which lets it go.
+def _checked(rule: Row, wish: Wish, accounts: frozenset[str]) -> RuleMark | None:
+    """The mark of a rule that is ours to take, where its account is one of these.
 
-    Raises NotOurs, Rejected or Conflict.
+    None: it is that of another object, which lets it go. Raises NotOurs, Rejected or Conflict.
     """
     there = f"rule {rule['id']} of {wish.dataset} (account {rule['account']}, {shown(wish.expression)})"
-    mark = Marks().of(rule, wish.owner)
+    mark = Marks(accounts).of(rule, wish.owner)
     going = rule["expires_at"] is not None
     if mark is None and going:
         raise Conflict(f"{there} is not ours, and goes after {rule['expires_at']} UTC; then ours can be made")

@@ -5,6 +5,9 @@ whole text alone. `meta` is JSON: {"refs": {"<6 letters>": "<Ref with part>", â€
 where they are not the usual: "lock", "keep", "last", "begun", "repairs", "repaired", "asked", "named"}. The
 letters are those of a hash of the data set, so that one bulk call can mark rules of many objects.
 
+Any account of Rucio can write the same on a rule of its own. So a mark counts only on rules of accounts that
+are ours (`rule_trust`), and only for objects that have rules.
+
 Rucio's schema takes 3,999 characters of meta, which it encodes a second time before it keeps them in a column
 of 4,000 (core/rule.py, db/sqla/models.py); what is updated as a mapping is encoded once.
 """
@@ -15,6 +18,7 @@ import json
 from base64 import b32encode
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from hashlib import sha256
 from typing import Any, Final
@@ -24,6 +28,10 @@ from reconciler.model import Json, Mark, Ref, mark_id
 _COLUMN: Final = 4000  # characters that the database keeps
 _LETTERS: Final = 6
 _TIMES: Final = 3  # encoded by us, by Rucio's client and by Rucio
+_KINDS: Final = frozenset(("DataRule", "Lifecycle"))
+_PART: Final = "main.rule"
+_YEARS: Final = range(1990, 2201)
+_MOST: Final = 10**6  # repairs
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,19 +114,24 @@ def parted(marks: Sequence[tuple[str, RuleMark]], most: int) -> Iterable[list[in
 
 @dataclass(slots=True)
 class Marks:
-    """Reads marks of rules, each text once: rules that were made together have the same."""
+    """Reads marks of rules of these accounts, each text once: rules that were made together have the same."""
 
+    accounts: frozenset[str]
     _known: dict[str, Mapping[str, Any] | None] = field(default_factory=dict)
 
     def of(self, rule: Mapping[str, Any], owner: str) -> RuleMark | None:
-        """The mark of a rule as Rucio lists it; None: it is not this owner's, or can't be read."""
-        if rule["comments"] != comment_of(owner):
+        """The mark of a rule as Rucio lists it; None: not this owner's, not to be believed, or unreadable."""
+        if rule["comments"] != comment_of(owner) or rule["account"] not in self.accounts:
             return None
-        text = rule["meta"] or ""
+        meta = self._read(rule["meta"] or "")
+        return None if meta is None else _mark_in(meta, f"{rule['scope']}:{rule['name']}")
+
+    def _read(self, text: Any) -> Mapping[str, Any] | None:
+        if not isinstance(text, str):
+            return _decoded(text)
         if text not in self._known:
             self._known[text] = _decoded(text)
-        meta = self._known[text]
-        return None if meta is None else _mark_in(meta, f"{rule['scope']}:{rule['name']}")
+        return self._known[text]
 
 
 def _decoded(text: Any) -> Mapping[str, Any] | None:
@@ -138,10 +151,31 @@ def _mark_in(meta: Mapping[str, Any], dataset: str) -> RuleMark | None:
     try:
         ref = Ref.parse(meta["refs"][letters_of(dataset)])
         rest = {key: meta[key] for key in _SORTS if key in meta}
-        sound = all(type(value) is _SORTS[key] for key, value in rest.items())
-        return RuleMark(ref, **rest) if sound else None
-    except (KeyError, TypeError, ValueError, AttributeError):
+        if ref.kind not in _KINDS or ref.part != _PART:
+            return None
+        f"{ref} {rest.get('target')} {rest.get('expression')}".encode()  # no halves of letters
+        if not all(_is_sound(key, value) for key, value in rest.items()):
+            return None
+        return RuleMark(ref, **rest | {key: utc_text(rest[key]) for key in ("begun", "asked") if key in rest})
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
         return None
+
+
+def _is_sound(key: str, value: Json) -> bool:
+    if type(value) is not _SORTS[key]:
+        return False
+    return 0 <= value <= _MOST if isinstance(value, int) else True
+
+
+def utc_text(said: str) -> str:
+    """A moment as we write it, ISO 8601 UTC to the second; empty where we can't have meant it."""
+    try:
+        when = datetime.fromisoformat(said)
+        if when.utcoffset() != timedelta(0) or when.year not in _YEARS:
+            return ""
+        return when.astimezone(UTC).isoformat(timespec="seconds")
+    except (ValueError, OverflowError):
+        return ""
 
 
 _SORTS: Final[Mapping[str, type]] = {

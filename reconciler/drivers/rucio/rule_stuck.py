@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from reconciler.drivers.rucio.client import Reader
+from reconciler.drivers.rucio.rule_words import plain_error
 from reconciler.errors import BackendError, Transient
 from reconciler.model import Observed, State
 from reconciler.printable import shown
@@ -40,8 +41,8 @@ def _looked_at(client: Reader, things: Iterable[Observed], told: Mapping[str, Lo
             better[thing.uid] = told[thing.uid](client, thing)
         except Transient:
             break  # the rest would wait as long
-        except BackendError:
-            continue  # it may be gone by now
+        except (BackendError, KeyError, TypeError, ValueError, AttributeError):
+            continue  # it may be gone by now, or what is said of it makes no sense
     return better
 
 
@@ -54,20 +55,19 @@ def _why_stuck(client: Reader, thing: Observed) -> Observed:
 
 def _message(thing: Observed, transfers: Sequence[Mapping[str, Any]]) -> str:
     worst = sorted(transfers, key=lambda one: (-one["attempts"], one["name"]))
-    parts = [_transfer(one) for one in worst[:_FILES]]
+    said = plain_error(str(thing.attributes.get("error", "")))
+    parts = [_transfer(one, said) for one in worst[:_FILES]]
     more = [f"{len(transfers) - _FILES} files more"] if len(transfers) > _FILES else []
-    said = thing.attributes.get("error", "")
     return "; ".join([thing.message.partition(":")[0], *parts, *more, *([said] if said else [])])
 
 
-def _transfer(one: Mapping[str, Any]) -> str:
+def _transfer(one: Mapping[str, Any], said: str) -> str:
+    """One file; why it failed only where that is not said of all."""
     source = one["last_source"] or _possible(one.get("sources") or ())
     link = f"{source} → {one['rse']}"
     tried = f"{one['attempts']} attempts" if one["attempts"] != 1 else "1 attempt"
-    last = str(one["last_error"] or "").rpartition(".")[2].lower()
-    return shown(
-        f"{one['name']}: {link}, {tried}" + (f", {last}" if last not in ("", "none") else ""), _LONGEST
-    )
+    last = plain_error(str(one["last_error"] or ""))
+    return shown(f"{one['name']}: {link}, {tried}" + (f", {last}" if last not in said else ""), _LONGEST)
 
 
 def _possible(sources: Iterable[Sequence[Any]]) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from reconciler.drivers.rucio.client import Reader
-from reconciler.errors import Conflict
+from reconciler.errors import BackendError, Conflict
 from reconciler.model import FieldChange, Observed, State
 from reconciler.printable import shown
 
@@ -39,7 +39,11 @@ def verify_rule(client: Reader, thing: Observed) -> Observed:
     """The rule with where its copies are; Failed with what is missing. Raises Conflict if not Ready."""
     if thing.state is not State.READY:
         raise Conflict(f"rule {thing.uid} is {thing.state}: there is nothing to verify yet")
-    copies, wanted = _read(client, thing), thing.spec["copies"]
+    try:
+        copies, wanted = _read(client, thing), thing.spec["copies"]
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        said = f"what Rucio says of the copies of {thing.spec['dataset']} makes no sense"
+        raise BackendError(said, hint="the operator of Rucio can look at them in its database") from error
     elements = sorted({rse for file in copies.files for rse in copies.good(file)})
     found = replace(thing, attributes={**thing.attributes, "rses": elements})
     lacking = [file for file in copies.files if len(copies.good(file)) < wanted]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from reconciler.drivers.rucio.rule_mark import RuleMark, fits, meta_of
+from reconciler.drivers.rucio.rule_mark import RuleMark, fits, meta_of, utc_text
 from reconciler.drivers.rucio.rule_words import CHANGEABLE
 from reconciler.errors import Rejected
 from reconciler.model import Change, Json, Mark, Ref, Resource
@@ -28,6 +28,11 @@ class Wish:
     def did(self) -> dict[str, str]:
         scope, _, name = self.dataset.partition(":")
         return {"scope": scope, "name": name}
+
+    @property
+    def account(self) -> str:
+        """The account that is to have it; empty: the target's."""
+        return str(self.spec.get("account") or "")
 
     @property
     def likeness(self) -> str:
@@ -53,7 +58,7 @@ def wish_of(change: Change, mark: Mark, target: str, now: str) -> Wish:
         mark.lock,
         mark.keep,
         spec.get("lastCopy", "keep"),
-        str(want.facts.get("begun") or now),
+        utc_text(str(want.facts.get("begun"))) or now,
         spec.get("repairs", 3),
         named="account" in spec,
     )

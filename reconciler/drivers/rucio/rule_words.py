@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 from reconciler.drivers.rucio.client import Reader
-from reconciler.drivers.rucio.rule_mark import RuleMark
+from reconciler.drivers.rucio.rule_mark import RuleMark, comment_of
+from reconciler.drivers.rucio.rule_row import UNREADABLE, Row
 from reconciler.model import Json, Observed, Ref, State
 from reconciler.printable import shown
 
 RULE: Final = "rule"
-Row = Mapping[str, Any]
 
 # keys of a rule's spec that can be changed → Rucio's own field, and what it is where nobody says
 CHANGEABLE: Final[Mapping[str, tuple[str, Json]]] = {
@@ -89,6 +89,8 @@ def observed(rule: Row, mark: RuleMark | str, client: Reader, owner: str, now: d
     """One listed rule. `mark`: ours, or the natural key of what is not. `now`: naive UTC, like theirs."""
     known = mark if isinstance(mark, RuleMark) else None
     state, reason, message = _standing(rule, known, now)
+    if known is None and state is not State.DELETING and rule["comments"] == comment_of(owner):
+        state, reason, message = State.FAILED, "MarkUnreadable", _unreadable_mark(rule)
     return Observed(
         Ref(RULE, "", mark) if isinstance(mark, str) else mark.ref,
         RULE,
@@ -102,6 +104,11 @@ def observed(rule: Row, mark: RuleMark | str, client: Reader, owner: str, now: d
         attributes=_attributes(rule, known),
         since=iso(rule["created_at"]),
     )
+
+
+def _unreadable_mark(rule: Row) -> str:
+    what = f"rule {rule['id']} of account {rule['account']} carries our comment, and its `meta` can't be read"
+    return f"{what}; `metadata.adopt: true` takes it over and marks it anew"
 
 
 def _attributes(rule: Row, mark: RuleMark | None) -> dict[str, Json]:
@@ -125,9 +132,15 @@ def _attributes(rule: Row, mark: RuleMark | None) -> dict[str, Json]:
 def _standing(rule: Row, mark: RuleMark | None, now: datetime) -> tuple[State, str, str]:
     """State, reason and message. What is stuck is examined elsewhere."""
     expires, state = rule["expires_at"], rule["state"]
+    if rule[UNREADABLE]:
+        what = ", ".join(rule[UNREADABLE])
+        return State.FAILED, "Unreadable", f"what Rucio says of rule {rule['id']} makes no sense ({what})"
     # nobody but us gives our rules an end; those of others may have one that is far away
     if expires is not None and (mark is not None or expires < now + _SOON):
         return State.DELETING, "Expires", f"Rucio removes it after {iso(expires)}"
+    if expires is not None:
+        what = f"rule {rule['id']} of account {rule['account']}, not made by us, ends on {iso(expires)}"
+        return State.FAILED, "Expires", f"{what}; `metadata.adopt: true` takes it over and takes the end off"
     if state == "OK":
         return State.READY, "", ""
     if state == WAITING:
@@ -143,9 +156,34 @@ def _broken(rule: Row, mark: RuleMark | None, now: datetime) -> tuple[State, str
     if mark is not None and is_asked(rule, mark, now):
         message = f"{_counted(rule)}; Rucio was asked to try again at {mark.asked}"
         return State.PROGRESSING, "Repairing", message
-    error = shown(" ".join((rule["error"] or "").split()), 255)
+    error = plain_error(rule["error"] or "")
     message = f"{_counted(rule)}: {error}" if error else _counted(rule)
     return State.FAILED, rule["state"].capitalize(), message
+
+
+def plain_error(said: str) -> str:
+    """What Rucio says of a transfer, in words, on one line. Source: `get_transfer_error`, core/request.py."""
+    text = shown(" ".join(said.split()), 255)
+    sort, _, rest = text.partition(":")
+    if not sort.startswith("RequestErrMsg."):
+        text = "" if text == "None" else text
+        return _WORDS.get(text.rpartition("RequestState.")[2], text)
+    state = rest.strip().removeprefix("RequestState.")
+    if state in _WORDS or rest.strip() in ("", "None"):
+        return _WORDS.get(state) or _WORDS.get(sort.partition(".")[2], "the transfer failed")
+    return f"{_WORDS.get(sort.partition('.')[2], 'the transfer failed')}: {rest.strip()}"
+
+
+_WORDS: Final[Mapping[str, str]] = {
+    "NO_SOURCES": "no element has a copy that can be read",
+    "ONLY_TAPE_SOURCES": "the only copies are on tape",
+    "SUBMISSION_FAILED": "the transfer service did not take the transfer",
+    "TRANSFER_FAILED": "the transfer failed",
+    "MISMATCH_SCHEME": "the elements have no protocol in common",
+    "LOST": "the transfer service lost the transfer",
+    "FAILED": "failed",
+    "OTHER": "the transfer failed",
+}
 
 
 def is_asked(rule: Row, mark: RuleMark, now: datetime) -> bool:
@@ -171,9 +209,9 @@ def moment(said: str) -> datetime:
     """Naive UTC of what we wrote; long ago where it can't be read."""
     try:
         when = datetime.fromisoformat(said)
-    except ValueError:
+        return when.astimezone(UTC).replace(tzinfo=None) if when.tzinfo else when
+    except (ValueError, OverflowError):
         return datetime(1970, 1, 1)  # noqa: DTZ001  as Rucio's times
-    return when.astimezone(UTC).replace(tzinfo=None) if when.tzinfo else when
 
 
 def utcnow() -> datetime:

@@ -120,6 +120,45 @@ _ELEMENTS: Final[dict[str, Any]] = {
     },
 }
 
+_GROUP: Final[dict[str, Any]] = {
+    "title": "Group",
+    "description": "What one group may use. In patterns `*` is any text, `?` one character.",
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["scopes"],
+    "properties": {
+        "scopes": {
+            "title": "Scopes",
+            "description": "The scopes of the data sets that it may use.",
+            "type": "array",
+            "maxItems": 1000,
+            "items": {"type": "string", "pattern": r"^[A-Za-z0-9_.*?\[\]!-]{1,100}$"},
+            "examples": [["cms", "cms.*"]],
+        },
+        "accounts": {
+            "title": "Accounts",
+            "description": "The accounts that its rules may name, besides the target's own. Left out: none.",
+            "type": "array",
+            "maxItems": 1000,
+            "items": {"type": "string", "pattern": r"^[a-z0-9_*?\[\]!-]{1,100}$"},
+            "default": [],
+            "examples": [["higgs"]],
+        },
+    },
+    "examples": [{"scopes": ["cms", "cms.*"], "accounts": ["higgs"]}],
+}
+
+_GROUPS: Final[dict[str, Any]] = {
+    "title": "Groups",
+    "description": "Which scopes and accounts the rules and data sets of each group may use at this target. "
+    "A group that is not listed may use none. Left out: every group that the Provider serves may use all.",
+    "type": "object",
+    "maxProperties": 1000,
+    "propertyNames": {"pattern": "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"},
+    "additionalProperties": _GROUP,
+    "examples": [{"cms": {"scopes": ["cms", "cms.*"], "accounts": ["higgs"]}}],
+}
+
 SETTINGS: Final[dict[str, Any]] = {
     "$schema": "https://json-schema.org/draft/2020-12/schema",
     "title": "Settings of a target of type rucio",
@@ -152,6 +191,16 @@ SETTINGS: Final[dict[str, Any]] = {
             "pattern": "^[a-z0-9_-]{1,25}$",
             "examples": ["reconciler"],
         },
+        "formerAccounts": {
+            "title": "Former accounts",
+            "description": "The accounts that owned what we made before `account` did. What carries our mark "
+            "is ours only if it belongs to `account`, to one of these, or to an account that a file names.",
+            "type": "array",
+            "maxItems": 100,
+            "uniqueItems": True,
+            "items": {"type": "string", "pattern": "^[a-z0-9_-]{1,25}$"},
+            "examples": [["lake", "root"]],
+        },
         "auth": _AUTH,
         "uploads": {
             "title": "Uploads",
@@ -172,6 +221,7 @@ SETTINGS: Final[dict[str, Any]] = {
             "examples": [["/srv/rucio"]],
         },
         "elements": _ELEMENTS,
+        "groups": _GROUPS,
         "vo": {
             "title": "VO",
             "description": "The virtual organisation, where one server has several.",

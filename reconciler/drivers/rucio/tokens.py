@@ -6,12 +6,14 @@ or that is not ours, is not used; a token that is about to expire neither.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
 import stat
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -21,6 +23,8 @@ from reconciler.folders import cache_folder
 
 _SOON: Final = 60.0  # seconds: a token that lives shorter is not begun with
 _LIMIT: Final = 64 * 1024  # bytes of a token's file
+_PATIENCE: Final = 10.0  # seconds in which somebody else's login should be done
+_PAUSE: Final = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +73,21 @@ class TokenFile:
             with suppress(OSError):
                 self.path.unlink()
 
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Nobody else of this user logs in meanwhile: whoever waited finds the token that the first one kept.
+
+        Who waits too long, or can't, goes on.
+        """
+        with ExitStack() as stack:
+            with suppress(OSError):
+                self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                how = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+                handle = os.open(self.path.with_suffix(".lock"), how, 0o600)
+                stack.callback(os.close, handle)
+                _await(handle)
+            yield
+
     def _content(self) -> bytes:
         handle = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
         with open(handle, "rb") as file:
@@ -77,6 +96,16 @@ class TokenFile:
             if not private or status.st_uid != os.geteuid():
                 raise PermissionError(self.path)
             return file.read(_LIMIT)
+
+
+def _await(handle: int) -> None:
+    """Lock the file, or give up."""
+    limit = time.monotonic() + _PATIENCE
+    while time.monotonic() < limit:
+        with suppress(BlockingIOError):
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        time.sleep(_PAUSE)
 
 
 def token_file(*identity: str) -> TokenFile:

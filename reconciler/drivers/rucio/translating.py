@@ -27,11 +27,21 @@ class Exists(Conflict):
 _ACCOUNT: Final = "the operator of Rucio can give the account the right to it"
 _ROOM: Final = "the operator of Rucio can raise the account's limit there"
 
-_MISSING: Final = (
-    "AccountNotFound", "DataIdentifierNotFound", "IdentityNotFound", "KeyNotFound",
-    "LifetimeExceptionNotFound", "ReplicaNotFound", "RequestNotFound", "RSEAttributeNotFound", "RSENotFound",
-    "RuleNotFound", "ScopeNotFound", "SourceNotFound", "SubscriptionNotFound",
-)  # fmt: skip
+_MISSING: Final[Mapping[str, str]] = {
+    "AccountNotFound": "correct the account, or an operator declares a DataAccount",
+    "DataIdentifierNotFound": "correct `dataset`, name a folder in `source`, or declare a Dataset",
+    "IdentityNotFound": "",
+    "KeyNotFound": "",
+    "LifetimeExceptionNotFound": "",
+    "ReplicaNotFound": "",
+    "RequestNotFound": "",
+    "RSEAttributeNotFound": "",
+    "RSENotFound": "correct the storage element's name, or an operator declares a StorageElement",
+    "RuleNotFound": "",
+    "ScopeNotFound": "correct the scope, or an operator declares a Scope",
+    "SourceNotFound": "",
+    "SubscriptionNotFound": "",
+}
 _EXISTS: Final = (
     "DataIdentifierAlreadyExists", "Duplicate", "DuplicateContent", "DuplicateRule", "FileAlreadyExists",
     "FileReplicaAlreadyExists", "LifetimeExceptionDuplicate", "SubscriptionDuplicate",
@@ -75,7 +85,9 @@ def ours(error: Exception, status: int, what: str) -> BackendError:
     message = f"{what}: {name}: {said}" if said else f"{what}: {name}"
     if name in _DENIED:
         return Denied(message, hint=_DENIED[name])
-    for names, sort in ((_MISSING, Missing), (_EXISTS, Exists), (_TRANSIENT, Transient)):
+    if name in _MISSING:
+        return Missing(message, hint=_MISSING[name])
+    for names, sort in ((_EXISTS, Exists), (_TRANSIENT, Transient)):
         if name in names:
             return sort(message)
     if name == "RucioException":  # an answer with no class at all, or with one that the client does not know
@@ -90,6 +102,8 @@ def by_status(status: int, message: str) -> BackendError:
         return _BY_STATUS[status](message)
     if status >= 500:
         return Transient(message)
+    if 300 <= status < 400:
+        return BackendError(f"{message}: answered with a redirection ({status})", hint="is `url` right?")
     return Rejected(message) if status >= 400 else BackendError(message)
 
 

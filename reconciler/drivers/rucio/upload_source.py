@@ -25,6 +25,7 @@ FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 FILE: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # a pipe must not block us
 PIECE: Final = 1 << 20  # bytes
 _DEEPEST: Final = 64
+_LONGEST: Final = 2000  # letters of where a source was looked for
 KNOWN_BY: Final = ("bytes", "adler32", "md5")
 # Names of DIDs in Rucio's generic schema (lib/rucio/common/schema/generic.py): at most 250 of these.
 _NAME: Final = re.compile(r"[/A-Za-z0-9][/A-Za-z0-9._-]{0,249}")
@@ -64,10 +65,10 @@ def open_source(stack: ExitStack, resource: Resource, data: Path) -> int:
         try:
             return _open_below(stack, data / uploads, source)
         except (OSError, ValueError) as error:
-            tried.append(f"{uploads}: {_short(error)}")
+            tried.append(f"{data / uploads}/{source}: {_short(error)}")
     where = "; ".join(tried) or "its target has no `uploads`"
     hint = "put the folder there, or correct `source`"
-    raise Rejected(f"no upload {shown(source)} ({shown(where, 300)})", hint=hint)
+    raise Rejected(f"no upload {shown(source)} ({shown(where, _LONGEST)})", hint=hint)
 
 
 def _open_below(stack: ExitStack, base: Path, source: str) -> int:

@@ -28,6 +28,12 @@ _IMPLEMENTATION: Final = "rucio.rse.protocols.posix.Default"
 _LONGEST_QUERY: Final = 3000  # characters; gunicorn takes lines of 4094
 
 
+class Misplaced(Rejected):
+    """The operator of the target must act: files of an element lie where we can't or must not write."""
+
+    who = "operator of the target"
+
+
 @dataclass(frozen=True, slots=True)
 class Element:
     """A storage element whose files we can write: `prefix` is its folder on this machine."""
@@ -38,18 +44,23 @@ class Element:
     folder: int
 
     def way(self, pfn: str) -> list[str]:
-        """The steps from the element's folder to a file. Raises Rejected for what leads out of it."""
-        scheme, _, rest = pfn.partition("://")
+        """The steps from the element's folder to a file. Raises Misplaced for what leads out of it."""
+        scheme, _, rest = (
+            pfn.partition("://") if pfn.isprintable() else ("", "", "")
+        )  # no NUL, no half letter
         path = rest[rest.find("/") :]
         prefix = str(self.prefix) + "/"
         steps = [step for step in path.removeprefix(prefix).split("/") if step]
         if scheme != "file" or not path.startswith(prefix) or not steps or {".", ".."} & {*steps}:
-            raise Rejected(f"{shown(pfn, 300)} does not lie on element {self.name}, in {self.prefix}")
+            said = f"{shown(pfn, 300)} does not lie on element {self.name}, in {self.prefix}"
+            raise Misplaced(said, hint=_PLACES)
         return steps
 
 
 def open_element(stack: ExitStack, client: Reader, resource: Resource) -> Element:
-    """The element of `facts["element"]`, open until the stack closes. Raises Rejected where we can't write.
+    """The element of `facts["element"]`, open until the stack closes.
+
+    Raises Rejected or Misplaced where we can't write.
 
     `facts["mounts"]`, where it is given, are the only folders of this machine in which elements may lie.
     """
@@ -57,21 +68,23 @@ def open_element(stack: ExitStack, client: Reader, resource: Resource) -> Elemen
     with client.rucio(f"storage element {name}") as rucio:
         rse: Mapping[str, Any] = rucio.get_rse(name)
     protocol = _protocol(name, rse)
+    if not str(protocol["prefix"]).isprintable():
+        raise Misplaced(f"element {name} lies in {shown(protocol['prefix'], 300)}, no folder", hint=_PLACES)
     prefix = Path(os.path.normpath(f"/{protocol['prefix']}".replace("//", "/")))
     mounts = resource.facts.get("mounts")
     if mounts is not None and not any(prefix.is_relative_to(mount) for mount in mounts):
-        raise Rejected(
-            f"element {name} lies in {prefix}, where this machine has no elements", hint=_ELSEWHERE
-        )
+        said = f"element {name} lies in {prefix}, where this machine has no elements"
+        raise Misplaced(said, hint=f"{_ELSEWHERE}; `mounts` of the target says where elements may lie")
     try:
         folder = os.open(prefix, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
         said = f"element {name} lies in {prefix}, which this machine does not have: {error.strerror}"
-        raise Rejected(said, hint=_ELSEWHERE) from error
+        raise Misplaced(said, hint=_ELSEWHERE) from error
     stack.callback(os.close, folder)
     return Element(name, protocol["hostname"], prefix, folder)
 
 
+_PLACES: Final = "the prefix of the element's protocol, or the way Rucio names its files, must be mended"
 _ELSEWHERE: Final = "run where the element is mounted, or upload by Rucio's own client and leave `source` out"
 
 
@@ -91,12 +104,22 @@ def _protocol(name: str, rse: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def places(client: Reader, element: Element, names: list[str]) -> dict[str, str]:
-    """Where Rucio wants files (`scope:name` → PFN); as many calls as their names need."""
+    """Where Rucio wants files (`scope:name` → PFN); as many calls as their names need. Raises Misplaced."""
     found: dict[str, str] = {}
     for some in _short_enough(names):
         with client.rucio(f"places on {element.name}") as rucio:
-            found.update(rucio.lfns2pfns(element.name, some, operation="write", scheme="file"))
+            answer = rucio.lfns2pfns(element.name, some, operation="write", scheme="file")
+        found.update({name: _place(element, name, answer) for name in some})
     return found
+
+
+def _place(element: Element, name: str, answer: Any) -> str:
+    """What Rucio says of one file, if it can be a path at all."""
+    pfn = answer.get(name) if isinstance(answer, Mapping) else None
+    if isinstance(pfn, str):
+        return pfn
+    said = f"Rucio says no place where {name} could lie on element {element.name}: {shown(repr(pfn), 300)}"
+    raise Misplaced(said, hint=_PLACES)
 
 
 def _short_enough(names: list[str]) -> Iterator[list[str]]:

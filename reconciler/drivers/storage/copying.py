@@ -7,7 +7,8 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final
 
 from reconciler.drivers.storage import folders
@@ -25,10 +26,11 @@ from reconciler.drivers.storage.manifest import (
     sha256_of,
 )
 from reconciler.drivers.storage.sources import Source, Sources
+from reconciler.drivers.storage.threads import AT_ONCE, in_threads
 from reconciler.drivers.storage.writing import Writing
 from reconciler.errors import Conflict, Rejected, Transient
 
-_PART: Final = "file.part"
+_PARTS: Final = tuple(f"file-{number}.part" for number in range(AT_ONCE))
 _AHEAD: Final = 16 * CHUNK  # bytes that may wait in memory before the disk gets to work
 
 
@@ -48,9 +50,7 @@ def fill(writing: Writing, folder: int, sources: Sources) -> Manifest:
             manifest = _ingest(place, sources)
         else:
             _refuse_without_room(folder, manifest.size)
-            for entry in manifest.entries:
-                if not _has(folder, entry):
-                    _fetch_to_place(place, entry, sources)
+            in_threads(partial(_had, place, sources), manifest.entries)
     remove_others(writing, folder, manifest)
     refuse_clashes(folder, manifest)
     bring_to_disk(folder, manifest)
@@ -78,19 +78,30 @@ def repair(writing: Writing, folder: int, manifest: Manifest, how: str, sources:
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """An open replica, and our own part of it, where files lie until they are whole."""
+    """An open replica, and our own part of it, where a file is called `part` until it is whole."""
 
     writing: Writing
     folder: int
     ours: int
+    part: str = _PARTS[0]
+
+    def of(self, thread: int) -> _Place:
+        """The same for one of several threads."""
+        return replace(self, part=_PARTS[thread])
 
 
 @contextmanager
 def _workplace(writing: Writing, folder: int) -> Iterator[_Place]:
-    """Without what a killed run left of a file."""
+    """Without what a killed run left of files."""
     with folders.below(folder, (OURS,)) as ours:
-        writing.remove(ours, _PART)
+        for part in _PARTS:
+            writing.remove(ours, part)
         yield _Place(writing, folder, ours)
+
+
+def _had(place: _Place, sources: Sources, thread: int, entry: Entry) -> None:
+    if not _has(place.folder, entry):
+        _fetch_to_place(place.of(thread), entry, sources)
 
 
 def _fetch_to_place(place: _Place, entry: Entry, sources: Sources) -> None:
@@ -101,7 +112,7 @@ def _fetch_to_place(place: _Place, entry: Entry, sources: Sources) -> None:
             if found.sha256 == entry.sha256:
                 _to_place(place, entry.path)
                 return
-        place.writing.remove(place.ours, _PART)
+        place.writing.remove(place.ours, place.part)
     hint = "bring the upload back, or remove the rule"
     raise Rejected(f"no place has {entry.path} with the right content; tried: {sources.tried()}", hint=hint)
 
@@ -111,7 +122,7 @@ def _to_place(place: _Place, path: str) -> None:
     with place.writing.folder(place.folder, way) as parent:
         if _is_folder(parent, name):
             place.writing.remove(parent, name)
-        place.writing.rename(place.ours, _PART, parent, name)
+        place.writing.rename(place.ours, place.part, parent, name)
 
 
 def _is_folder(folder: int, name: str) -> bool:
@@ -127,7 +138,7 @@ def _copy(place: _Place, source: Source, path: str, changed: int | None = None) 
     """
     with ExitStack() as stack:
         file = _open_source(stack, source, path)
-        out = stack.enter_context(place.writing.new_file(place.ours, _PART))
+        out = stack.enter_context(place.writing.new_file(place.ours, place.part))
         before = os.fstat(file)
         size, sha256 = _stream(place.writing, file, out, source.label)
         after = os.fstat(file)
@@ -198,7 +209,7 @@ def _ingest(place: _Place, sources: Sources) -> Manifest:
     upload = sources.uploads[0]
     listed = _listed(upload)
     _refuse_without_room(place.folder, sum(found.status.st_size for found in listed))
-    entries = [_taken(place, upload, found) for found in listed]
+    entries = in_threads(partial(_taken, place, upload), listed)
     return Manifest(tuple(sorted(entries)))
 
 
@@ -218,15 +229,15 @@ def _listed(upload: Source) -> list[folders.Found]:
     return listed
 
 
-def _taken(place: _Place, upload: Source, found: folders.Found) -> Entry:
+def _taken(place: _Place, upload: Source, thread: int, found: folders.Found) -> Entry:
     here = _left(place.folder, found)
     if here is not None and here.sha256 == _sum_of(upload, found.path):
         return here
     try:
-        entry = _copy(place, upload, found.path)
+        entry = _copy(place.of(thread), upload, found.path)
     except Unreadable as error:
         raise Conflict(f"the upload changed while it was read: {error}") from error
-    _to_place(place, found.path)
+    _to_place(place.of(thread), found.path)
     return entry
 
 
