@@ -181,7 +181,8 @@ def _started(kind: str, folder: Path, programs: Path) -> Bed:
     write_configuration(home, open_database(kind, folder), site_packages)
     ports = {name: free_port() for name in ("server", "daemons", "transfers")}
     urls = {name: f"http://127.0.0.1:{port}" for name, port in ports.items()}
-    server, daemons, transfers = _processes(folder, home, programs, ports)
+    threads = 1 if kind == "sqlite" else 8  # SQLite has one writer; a second one gets an error, or waits long
+    server, daemons, transfers = _processes(folder, home, programs, ports, threads)
     for process, options in ((transfers, ()), (daemons, ("--new",)), (server, ())):
         process.start(*options)
     for process, url in ((transfers, urls["transfers"]), (daemons, urls["daemons"])):
@@ -192,7 +193,7 @@ def _started(kind: str, folder: Path, programs: Path) -> Bed:
 
 
 def _processes(
-    folder: Path, home: Path, programs: Path, ports: Mapping[str, int]
+    folder: Path, home: Path, programs: Path, ports: Mapping[str, int], threads: int
 ) -> tuple[Process, Process, Process]:
     kept = {name: text for name, text in os.environ.items() if not name.startswith(("RUCIO", "PYTHON"))}
     rucio = {
@@ -210,7 +211,7 @@ def _processes(
         "--workers",
         "1",
         "--threads",
-        "8",
+        str(threads),
         "--timeout",
         "0",
         "--log-level",
