@@ -59,14 +59,15 @@ class Story:
 
     def step(self) -> None:
         """One of all that can happen; then the law."""
-        kind = self.random.choice(("author",) * 5 + ("operator",) * 3 + ("weather",) * 2 + ("daemons",) * 4)
+        kind = self.random.choice(("author",) * 5 + ("operator",) * 4 + ("weather",) * 2 + ("daemons",) * 4)
         if kind == "author":
             self.author_works()
             self.pass_over(approve=self.random.random() < 0.4)
         elif kind == "daemons":
             self.daemons_work()
         else:
-            self.note(self.operator.step() if kind == "operator" else weather(self.lab, self.random))
+            for _ in range(2 if kind == "operator" else 1):
+                self.note(self.operator.step() if kind == "operator" else weather(self.lab, self.random))
             self.hold_files(kept=False)
             if self.random.random() < 0.5:
                 self.pass_over(approve=False)
